@@ -1,0 +1,180 @@
+# coco-pipelines. `make help` lists the targets.
+#
+# build/bin        programs          build/obj     objects
+# build/asan/...   the same with AddressSanitizer and UBSan; build/tsan/... with ThreadSanitizer
+# Long builds for tests (a Kubernetes API server) are cached outside the tree: $COCO_CACHE, ~/.cache/coco-pipelines.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-builtin-rules
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# `make V=1` shows whole commands.
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-6s %s\n')
+
+# A variant is a folder below build/ with flags of its own.
+VARIANT ?=
+OUT := build$(if $(VARIANT),/$(VARIANT))
+BIN := $(OUT)/bin
+OBJ := $(OUT)/obj
+GEN := build/gen
+
+WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wundef -Wcast-qual -Wwrite-strings -Wpointer-arith \
+	-Wnull-dereference -Wimplicit-fallthrough -Wvla -Walloca -Wdate-time
+ifneq ($(shell $(CC) --version 2>/dev/null | grep -c 'Free Software Foundation'),0)
+WARN += -Wduplicated-cond -Wduplicated-branches -Wlogical-op
+endif
+# Packagers build with compilers that warn of other things: `make WERROR=`.
+WERROR ?= -Werror
+ARCH := $(shell uname -m)
+HARDEN_x86_64 := -fcf-protection=full
+HARDEN_aarch64 := -mbranch-protection=standard
+HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+	-ftrivial-auto-var-init=zero $(HARDEN_$(ARCH))
+MODE_ := $(HARDEN)
+# What sanitizers watch must not be hidden by FORTIFY, nor by variables set to zero.
+MODE_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+MODE_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
+MODE_coverage := -O0 --coverage
+MODE := $(MODE_$(VARIANT))
+
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN)
+CFLAGS += -std=gnu17 -g $(MODE) -fno-common -fPIE $(WARN) $(WERROR)
+LDFLAGS += $(filter -fsanitize% --coverage,$(MODE)) -pie \
+	-Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
+LDLIBS := -lmicrohttpd -lgnutls -lssl -lcrypto -lyaml -ljansson -lz -lpthread
+
+COMMON := $(wildcard common/*.c)
+WEBHOOK := $(filter-out webhook/main.c,$(wildcard webhook/*.c))
+CLI := $(wildcard cli/*.c)
+LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(COMMON) $(WEBHOOK))
+LIB := $(OUT)/libcoco.a
+POLICIES := $(wildcard common/policies/*.rego)
+POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(POLICIES))
+
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server $(OUT)/tests/bench_server
+SOURCES := $(wildcard common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: $(BIN)/coco-webhook $(BIN)/cocopipe ## build the programs into build/bin
+
+# Installs what is missing before anything is compiled; does nothing, quickly, where all is there.
+.PHONY: deps
+deps: ## install what building needs (Debian packages)
+	@hack/deps.sh build
+
+$(BIN)/coco-webhook: $(OBJ)/webhook/main.o $(LIB)
+$(BIN)/cocopipe: $(patsubst %.c,$(OBJ)/%.o,$(CLI)) $(LIB)
+$(BIN)/coco-webhook $(BIN)/cocopipe:
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
+
+$(OBJ)/%.o: %.c | deps
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Policies travel in the programs.
+$(OBJ)/common/agent_policy.o: $(POLICY_INC)
+$(GEN)/gen/%.inc: common/policies/%.rego | deps
+	@mkdir -p $(@D)
+	$(say) XXD $@
+	$(Q)xxd -i < $< > $@
+
+$(OUT)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+$(OUT)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/convert: $(OBJ)/tests/oracle/convert.o $(LIB)
+$(OUT)/tests/echo_server: $(OBJ)/tests/http/echo_server.o $(LIB)
+$(OUT)/tests/bench_server: $(OBJ)/tests/bench/bench_server.o $(LIB)
+$(TOOLS):
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: test-programs
+test-programs: $(UNIT) $(FUZZ) $(TOOLS) $(BIN)/coco-webhook $(BIN)/cocopipe
+
+.PHONY: test
+test: ## all tests, with sanitizers and a real API server (installs and builds what they need)
+	@hack/run-tests.sh
+
+.PHONY: test-quick
+test-quick: ## the tests that need no API server
+	@hack/run-tests.sh --quick
+
+.PHONY: check
+check: ## includes, format, clang-tidy, cppcheck, shellcheck, spelling
+	@hack/deps.sh build check
+	@hack/check.sh
+
+.PHONY: format
+format: ## format the C sources in place
+	@hack/deps.sh check
+	clang-format -i $(SOURCES)
+
+.PHONY: asan
+asan: ## build everything with AddressSanitizer and UBSan into build/asan
+	@$(MAKE) --no-print-directory VARIANT=asan test-programs
+
+.PHONY: tsan
+tsan: ## build everything with ThreadSanitizer into build/tsan
+	@$(MAKE) --no-print-directory VARIANT=tsan test-programs
+
+.PHONY: coverage
+coverage: ## line coverage of the unit tests and corpus properties, as text
+	@hack/deps.sh build test check
+	@hack/coverage.sh
+
+.PHONY: bench
+bench: ## measure the webhook beside a constant answer; see docs/performance.md
+	@hack/deps.sh build test
+	@$(MAKE) --no-print-directory build $(OUT)/tests/bench_server $(OUT)/tests/bench_load
+	@tests/bench/bench.py
+
+$(OUT)/tests/bench_load: $(OBJ)/tests/bench/bench_load.o $(LIB)
+	@mkdir -p $(@D)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for a minute (FUZZ_SECONDS=60), with clang
+	@hack/deps.sh build check
+	@hack/fuzz.sh
+
+.PHONY: demo
+demo: ## the main job in two minutes: a pod before and after, offline and through the live webhook
+	@hack/deps.sh build demo
+	@$(MAKE) --no-print-directory build
+	@hack/demo.sh
+
+.PHONY: clean
+clean: ## remove build/
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

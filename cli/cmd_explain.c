@@ -1,0 +1,75 @@
+// cocopipe explain: the rules that a decision went through, in order.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "webhook/handle.h"
+
+static struct input_args args = INPUT_ARGS_INIT;
+
+static void print_steps(const struct explain *e)
+{
+	int rule = 4;
+	int outcome = 7;
+	for (size_t i = 0; i < e->n; i++) {
+		int a = (int)strlen(e->steps[i].rule);
+		int b = (int)strlen(e->steps[i].outcome);
+		rule = a > rule ? a : rule;
+		outcome = b > outcome ? b : outcome;
+	}
+	(void)printf("%-*s  %-*s  %s\n", rule, "RULE", outcome, "OUTCOME", "WHY");
+	for (size_t i = 0; i < e->n; i++)
+		(void)printf("%-*s  %-*s  %s\n", rule, e->steps[i].rule, outcome, e->steps[i].outcome, e->steps[i].text);
+}
+
+static int conclude(const struct input *in, const struct decision *d)
+{
+	struct str ns = review_namespace(&in->review);
+	struct str name = pod_display_name(&in->review.object);
+	(void)printf("\nPod %.*s of namespace %.*s: ", STR_ARG(name), STR_ARG(ns));
+	switch (d->verdict) {
+	case VERDICT_CONFIDENTIAL:
+		(void)printf("confidential%s.\n", d->nedits > 0 ? "" : " already; nothing to change");
+		return EXIT_SUCCESS;
+	case VERDICT_LEFT_ALONE:
+		(void)printf("left alone (%s).\n", d->cause);
+		return EXIT_SUCCESS;
+	case VERDICT_DENIED:
+		break;
+	}
+	(void)printf("denied (%s): %s.\n", d->cause, d->message);
+	return EXIT_FAILURE;
+}
+
+static int run(void)
+{
+	CLEANUP_INPUT struct input in = {0};
+	struct error err;
+	struct decision d;
+	if (input_read(&args, &in, &err) < 0)
+		return usage_failure(err.msg);
+	struct explain e = {.arena = &in.arena};
+	decide_review(ENDPOINT_MUTATE, in.catalog, &in.review, &in.arena, &e, &d);
+	print_steps(&e);
+	return conclude(&in, &d);
+}
+
+int cmd_explain(int argc, char **argv)
+{
+	const struct option_spec options[] = {INPUT_OPTIONS(args)};
+	const struct command_spec command = {
+		.name = "cocopipe explain",
+		.usage = "-f FILE [--profile FILE]",
+		.about = "Tells why a pod is, or is not, made confidential: each rule in order, with its outcome.\n"
+				 "Exit status: 0 confidential or left alone, 1 denied, 2 usage or unreadable input.",
+		.options = options,
+		.noptions = INPUT_OPTIONS_N,
+	};
+	char **operands = NULL;
+	enum options_outcome got = options_read(&command, argc, argv, &operands);
+	int status = got == OPTIONS_GO ? run() : got == OPTIONS_EXIT_OK ? EXIT_SUCCESS : EXIT_USAGE;
+	input_args_release(&args);
+	return status;
+}

@@ -1,0 +1,54 @@
+// cocopipe: a thin shell over the functions of the two servers.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "common/options.h"
+#include "common/version.h"
+
+static const struct subcommand subcommands[] = {
+	{"inject", cmd_inject, "what the webhook would do to a Pod or an AdmissionReview"},
+	{"explain", cmd_explain, "why a pod is, or is not, made confidential: each rule in order"},
+	{"initdata", cmd_initdata, "build, show, digest, lint and diff initdata"},
+	{0}};
+
+static void print_subcommands(FILE *to, const char *program, const char *about, const struct subcommand *table)
+{
+	(void)fprintf(to, "Usage: %s COMMAND [options]\n\n%s\n\nCommands:\n", program, about);
+	for (const struct subcommand *s = table; s->name != NULL; s++)
+		(void)fprintf(to, "  %-10s %s\n", s->name, s->about);
+	(void)fprintf(to, "\n'%s COMMAND --help' tells more.\n", program);
+}
+
+int run_subcommand(const char *program, const char *about, const struct subcommand *table, int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+	if (word != NULL && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+		print_subcommands(stdout, program, about, table);
+		return 0;
+	}
+	if (word != NULL && strcmp(word, "--version") == 0) {
+		(void)printf("cocopipe %s\n", COCO_VERSION);
+		return 0;
+	}
+	for (const struct subcommand *s = table; word != NULL && s->name != NULL; s++)
+		if (strcmp(s->name, word) == 0)
+			return s->run(argc - 1, argv + 1);
+	if (word != NULL)
+		(void)fprintf(stderr, "%s: unknown command \"%s\"\n", program, word);
+	print_subcommands(stderr, program, about, table);
+	return EXIT_USAGE;
+}
+
+int usage_failure(const char *message)
+{
+	(void)fprintf(stderr, "cocopipe: %s\n", message);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	return run_subcommand(
+		"cocopipe", "Confidential Tekton pipelines: the webhook's and the controller's functions, without a cluster.",
+		subcommands, argc, argv);
+}

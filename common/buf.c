@@ -1,0 +1,100 @@
+#include "common/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+void buf_release(struct buf *b)
+{
+	free(b->p);
+	*b = BUF_INIT(b->max);
+}
+
+void buf_clear(struct buf *b)
+{
+	b->n = 0;
+	b->overflowed = false;
+	if (b->p != NULL)
+		b->p[0] = '\0';
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+	if (b->overflowed || n > b->max || b->n > b->max - n) {
+		b->overflowed = true;
+		return NULL;
+	}
+	size_t need = b->n + n + 1;
+	if (need > b->cap) {
+		size_t cap = b->cap < 128 ? 128 : b->cap;
+		while (cap < need)
+			cap *= 2;
+		if (cap > b->max + 1)
+			cap = b->max + 1;
+		b->p = xreallocarray(b->p, cap, 1);
+		b->cap = cap;
+	}
+	return b->p + b->n;
+}
+
+void buf_commit(struct buf *b, size_t n)
+{
+	b->n += n;
+	b->p[b->n] = '\0';
+}
+
+void buf_add(struct buf *b, const void *data, size_t n)
+{
+	char *to = buf_reserve(b, n);
+	if (to == NULL)
+		return;
+	if (n > 0)
+		memcpy(to, data, n);
+	buf_commit(b, n);
+}
+
+void buf_add_str(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void buf_addz(struct buf *b, const char *z)
+{
+	buf_add(b, z, strlen(z));
+}
+
+void buf_addc(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void buf_addf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	va_list again;
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	int n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	char *to = n >= 0 ? buf_reserve(b, (size_t)n) : NULL;
+	if (to != NULL) {
+		(void)vsnprintf(to, (size_t)n + 1, fmt, again);
+		buf_commit(b, (size_t)n);
+	}
+	va_end(again);
+}
+
+const char *buf_z(const struct buf *b)
+{
+	return b->p != NULL ? b->p : "";
+}
+
+char *buf_take(struct buf *b)
+{
+	char *p = b->p != NULL ? b->p : xcalloc(1, 1);
+	*b = BUF_INIT(b->max);
+	return p;
+}

@@ -1,0 +1,243 @@
+#include "common/catalog.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/kube_name.h"
+#include "common/mem.h"
+#include "common/names.h"
+
+struct catalog {
+	atomic_uint refs;
+	char *system_ns;
+	struct catalog_profile *profiles; // sorted
+	size_t nprofiles;
+	json_t *namespaces;  // name -> object
+	json_t *config_maps; // "ns/name" -> object
+};
+
+struct builder {
+	struct catalog *c;
+	const struct catalog *previous;
+	catalog_problem_fn problem;
+	void *ctx;
+};
+
+static const char *meta_string(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(json_object_get(object, "metadata"), key));
+}
+
+static const char *namespace_of(const struct catalog *c, const json_t *object)
+{
+	const char *ns = meta_string(object, "namespace");
+	return ns != NULL ? ns : c->system_ns;
+}
+
+static const char *kind_of(const json_t *object)
+{
+	const char *kind = json_string_value(json_object_get(object, "kind"));
+	const char *version = json_string_value(json_object_get(object, "apiVersion"));
+	if (kind == NULL || version == NULL)
+		return "";
+	if (strcmp(kind, "ConfidentialProfile") == 0)
+		return strcmp(version, NAME_GROUP_VERSION) == 0 ? kind : "";
+	return strcmp(version, "v1") == 0 ? kind : "";
+}
+
+static struct str config_map_text(void *ctx, const char *ns, const char *name, const char *key, struct error *err)
+{
+	const struct catalog *c = ctx;
+	CLEANUP_FREE
+	char *id = xasprintf("%s/%s", ns, name);
+	const json_t *map = json_object_get(c->config_maps, id);
+	const json_t *v = json_object_get(json_object_get(map, "data"), key);
+	if (json_is_string(v))
+		return (struct str){json_string_value(v), json_string_length(v)};
+	if (map == NULL)
+		(void)error_set(err, ENOENT, "there is no ConfigMap \"%s\" in namespace \"%s\"; create it with key \"%s\"",
+						name, ns, key);
+	else
+		(void)error_set(err, ENOENT, "ConfigMap \"%s\" of namespace \"%s\" has no text under key \"%s\"; add it", name,
+						ns, key);
+	return (struct str){0};
+}
+
+static int compare_profiles(const void *a, const void *b)
+{
+	const struct catalog_profile *x = a;
+	const struct catalog_profile *y = b;
+	int by_ns = strcmp(x->ns, y->ns);
+	return by_ns != 0 ? by_ns : strcmp(x->name, y->name);
+}
+
+static struct catalog_profile *find(const struct catalog *c, const char *ns, const char *name)
+{
+	for (size_t i = 0; c != NULL && i < c->nprofiles; i++)
+		if (strcmp(c->profiles[i].ns, ns) == 0 && strcmp(c->profiles[i].name, name) == 0)
+			return &c->profiles[i];
+	return NULL;
+}
+
+static void keep_last_good(const struct builder *b, struct catalog_profile *e, const char *origin, const char *why)
+{
+	const struct catalog_profile *old = find(b->previous, e->ns, e->name);
+	if (e->profile == NULL && old != NULL && old->profile != NULL)
+		e->profile = profile_ref(old->profile);
+	free(e->problem);
+	e->problem = xstrdup(why);
+	CLEANUP_FREE
+	char *key = xasprintf("%s/%s", e->ns, e->name);
+	b->problem(b->ctx, origin, key, why);
+}
+
+static void add_profile(const struct builder *b, const struct catalog_document *doc)
+{
+	struct catalog *c = b->c;
+	const char *name = meta_string(doc->object, "name");
+	if (!is_object_name(name) || !is_object_name(namespace_of(c, doc->object))) {
+		b->problem(
+			b->ctx, doc->origin, "",
+			"metadata.name or namespace is missing, or has other characters than a-z, 0-9, '-' and '.'; correct it");
+		return;
+	}
+	struct catalog_profile *twin = find(c, namespace_of(c, doc->object), name);
+	if (twin != NULL) {
+		profile_unref(twin->profile);
+		twin->profile = NULL;
+		keep_last_good(b, twin, doc->origin, "two documents define this profile; remove one");
+		return;
+	}
+	c->profiles = xreallocarray(c->profiles, c->nprofiles + 1, sizeof(*c->profiles));
+	struct catalog_profile *e = &c->profiles[c->nprofiles++];
+	*e = (struct catalog_profile){.ns = xstrdup(namespace_of(c, doc->object)), .name = xstrdup(name)};
+	struct error err;
+	e->profile = profile_compile(doc->object, c->system_ns, config_map_text, c, &err);
+	if (e->profile == NULL)
+		keep_last_good(b, e, doc->origin, err.msg);
+}
+
+// ConfigMaps and Namespaces come first: profiles are compiled from them.
+static void add_supporting(const struct builder *b, const struct catalog_document *doc)
+{
+	const char *kind = kind_of(doc->object);
+	const char *name = meta_string(doc->object, "name");
+	if (strcmp(kind, "ConfidentialProfile") == 0)
+		return;
+	if (strcmp(kind, "ConfigMap") != 0 && strcmp(kind, "Namespace") != 0) {
+		b->problem(b->ctx, doc->origin, "",
+				   "is neither a ConfidentialProfile (" NAME_GROUP_VERSION
+				   ") nor a ConfigMap nor a Namespace (v1); correct kind and apiVersion, or remove it");
+		return;
+	}
+	if (!is_object_name(name)) {
+		b->problem(b->ctx, doc->origin, "", "metadata.name is missing, or is no name of Kubernetes; correct it");
+		return;
+	}
+	bool ns = kind[0] == 'N';
+	CLEANUP_FREE
+	char *id = ns ? xstrdup(name) : xasprintf("%s/%s", namespace_of(b->c, doc->object), name);
+	json_t *table = ns ? b->c->namespaces : b->c->config_maps;
+	if (json_object_get(table, id) != NULL)
+		b->problem(b->ctx, doc->origin, "", "stands twice, the last one counts; remove one");
+	(void)json_object_set(table, id, doc->object);
+}
+
+struct catalog *catalog_build(const struct catalog_document *docs, size_t n, const char *system_ns,
+							  const struct catalog *previous, catalog_problem_fn problem, void *ctx)
+{
+	struct catalog *c = xcalloc(1, sizeof(*c));
+	atomic_init(&c->refs, 1);
+	c->system_ns = xstrdup(system_ns);
+	c->namespaces = json_object();
+	c->config_maps = json_object();
+	const struct builder b = {c, previous, problem, ctx};
+	for (size_t i = 0; i < n; i++)
+		add_supporting(&b, &docs[i]);
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(kind_of(docs[i].object), "ConfidentialProfile") == 0)
+			add_profile(&b, &docs[i]);
+	if (c->nprofiles > 0)
+		qsort(c->profiles, c->nprofiles, sizeof(*c->profiles), compare_profiles);
+	// What profiles needed of ConfigMaps is in them now.
+	json_decref(c->config_maps);
+	c->config_maps = NULL;
+	return c;
+}
+
+struct catalog *catalog_ref(struct catalog *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+void catalog_unref(struct catalog *c)
+{
+	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < c->nprofiles; i++) {
+		profile_unref(c->profiles[i].profile);
+		free(c->profiles[i].ns);
+		free(c->profiles[i].name);
+		free(c->profiles[i].problem);
+	}
+	free(c->profiles);
+	json_decref(c->namespaces);
+	free(c->system_ns);
+	free(c);
+}
+
+static int compare_text(struct str a, const char *z)
+{
+	size_t n = strlen(z);
+	int head = a.n > 0 && n > 0 ? memcmp(a.p, z, a.n < n ? a.n : n) : 0;
+	return head != 0 ? head : a.n < n ? -1 : a.n > n ? 1 : 0;
+}
+
+const struct catalog_profile *catalog_profile(const struct catalog *c, struct str ns, struct str name)
+{
+	for (size_t lo = 0, hi = c->nprofiles; lo < hi;) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct catalog_profile *e = &c->profiles[mid];
+		int order = compare_text(ns, e->ns);
+		if (order == 0)
+			order = compare_text(name, e->name);
+		if (order == 0)
+			return e;
+		if (order < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+const struct catalog_profile *catalog_profiles(const struct catalog *c, size_t *ret_n)
+{
+	*ret_n = c->nprofiles;
+	return c->profiles;
+}
+
+static struct str namespace_meta(const struct catalog *c, struct str ns, const char *map, const char *key)
+{
+	const json_t *object = ns.n > 0 ? json_object_getn(c->namespaces, ns.p, ns.n) : NULL;
+	const json_t *v = json_object_get(json_object_get(json_object_get(object, "metadata"), map), key);
+	return json_is_string(v) ? (struct str){json_string_value(v), json_string_length(v)} : (struct str){0};
+}
+
+struct str catalog_namespace_label(const struct catalog *c, struct str ns, const char *key)
+{
+	return namespace_meta(c, ns, "labels", key);
+}
+
+struct str catalog_namespace_annotation(const struct catalog *c, struct str ns, const char *key)
+{
+	return namespace_meta(c, ns, "annotations", key);
+}
+
+const char *catalog_system_namespace(const struct catalog *c)
+{
+	return c->system_ns;
+}

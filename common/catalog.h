@@ -1,0 +1,49 @@
+// What an admission needs to know of the cluster: profiles, ready to use, and namespaces. PURE
+//
+// A catalog is immutable: it is built whole from documents, whoever delivers them (a folder, the API server), and
+// replaced whole. Readers hold a reference and take no lock.
+#ifndef COCO_COMMON_CATALOG_H
+#define COCO_COMMON_CATALOG_H
+
+#include <jansson.h>
+
+#include "common/profile.h"
+#include "common/str.h"
+
+struct catalog;
+
+// One Kubernetes object: ConfidentialProfile, ConfigMap or Namespace; other kinds are a problem that gets reported.
+struct catalog_document {
+	json_t *object; // borrowed; kept by reference where needed
+	char *origin;   // for messages, such as "profiles/team-a.yaml:12"; borrowed
+};
+
+// Told of every document that can't be used. key: "namespace/name" of a profile or "" for other documents.
+typedef void (*catalog_problem_fn)(void *ctx, const char *origin, const char *key, const char *message);
+
+// New. A profile that doesn't compile keeps the last good one of `previous` (NULL for none), and remembers why.
+// system_ns: where objects without a namespace are, and where profiles for everyone live.
+struct catalog *catalog_build(const struct catalog_document *docs, size_t n, const char *system_ns,
+							  const struct catalog *previous, catalog_problem_fn problem, void *ctx)
+	__attribute__((warn_unused_result, returns_nonnull, nonnull(3, 5)));
+
+struct catalog *catalog_ref(struct catalog *c) __attribute__((nonnull));
+void catalog_unref(struct catalog *c); // NULL is fine
+
+struct catalog_profile {
+	char *ns;
+	char *name;
+	struct profile *profile; // NULL: there never was a good one
+	char *problem;           // NULL: this is the newest one and it is good
+};
+
+// Borrowed from the catalog; NULL where there is none of that name.
+const struct catalog_profile *catalog_profile(const struct catalog *c, struct str ns, struct str name);
+// All profiles, sorted by namespace and name.
+const struct catalog_profile *catalog_profiles(const struct catalog *c, size_t *ret_n);
+// A namespace's label or annotation, borrowed; p NULL where the namespace or the key isn't known.
+struct str catalog_namespace_label(const struct catalog *c, struct str ns, const char *key);
+struct str catalog_namespace_annotation(const struct catalog *c, struct str ns, const char *key);
+const char *catalog_system_namespace(const struct catalog *c);
+
+#endif

@@ -1,0 +1,186 @@
+#include "common/encode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#include "common/cleanup.h"
+
+// A multiple of three, so that no slice but the last one has padding; OpenSSL counts in int.
+#define BASE64_SLICE ((size_t)3 * 1024 * 1024)
+#define WINDOW_GZIP (MAX_WBITS + 16) // zlib's way to say: gzip, not raw and not zlib
+#define MEM_LEVEL 8                  // zlib's default; the packed bytes depend on it
+#define OS_UNKNOWN 255
+#define CHUNK ((size_t)16 * 1024)
+
+void base64_encode(struct str data, struct buf *out)
+{
+	while (data.n > 0) {
+		size_t n = data.n < BASE64_SLICE ? data.n : BASE64_SLICE;
+		char *to = buf_reserve(out, (n + 2) / 3 * 4);
+		if (to == NULL)
+			return;
+		// It ends its output with a NUL, for which a buffer always has room.
+		int wrote = EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)data.p, (int)n);
+		buf_commit(out, (size_t)wrote);
+		data.p += n;
+		data.n -= n;
+	}
+}
+
+// The six bits of a character, -1 when it is not in the alphabet.
+static int sextet(unsigned char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+// EVP_DecodeBlock skips white space and ignores trailing bits, so that many texts mean the same bytes: not here.
+int base64_decode(struct str text, struct buf *out, struct error *err)
+{
+	if (text.n % 4 != 0)
+		return error_set(err, EINVAL, "base64: %zu characters, expected a multiple of 4", text.n);
+	size_t pad = 0;
+	while (pad < 2 && pad < text.n && text.p[text.n - 1 - pad] == '=')
+		pad++;
+	size_t n = text.n / 4 * 3 - pad;
+	char *to = buf_reserve(out, n);
+	if (to == NULL)
+		return error_set(err, EFBIG, "base64: more than %zu bytes", out->max);
+
+	uint32_t bits = 0;
+	size_t wrote = 0;
+	for (size_t i = 0; i < text.n - pad; i++) {
+		int v = sextet((unsigned char)text.p[i]);
+		if (v < 0)
+			return error_set(err, EINVAL, "base64: byte %zu is not in the standard alphabet", i + 1);
+		bits = bits << 6 | (uint32_t)v;
+		// After characters 2, 3 and 4 of a group one more byte is whole; 4, 2 and 0 bits stay.
+		if (i % 4 != 0)
+			to[wrote++] = (char)(bits >> (6 - i % 4 * 2) & 0xFF);
+	}
+	uint32_t rest = pad == 2 ? 0xF : pad == 1 ? 0x3 : 0;
+	if ((bits & rest) != 0)
+		return error_set(err, EINVAL, "base64: the last character has bits beyond the data");
+	if (n > 0)
+		buf_commit(out, n);
+	return 0;
+}
+
+// zlib counts its input in unsigned int: hands it the next slice.
+static void feed(z_stream *z, struct str *data)
+{
+	if (z->avail_in > 0 || data->n == 0)
+		return;
+	size_t n = data->n < UINT_MAX ? data->n : UINT_MAX;
+	z->next_in = (z_const Bytef *)(uintptr_t)data->p; // zlib only reads it
+	z->avail_in = (uInt)n;
+	data->p += n;
+	data->n -= n;
+}
+
+static void cleanup_deflate(z_stream *z)
+{
+	(void)deflateEnd(z);
+}
+
+static void cleanup_inflate(z_stream *z)
+{
+	(void)inflateEnd(z);
+}
+
+int gzip_pack(struct str data, struct buf *out, struct error *err)
+{
+	CLEANUP(cleanup_deflate) z_stream z = {0};
+	gz_header header = {.os = OS_UNKNOWN};
+	if (deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, WINDOW_GZIP, MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK ||
+		deflateSetHeader(&z, &header) != Z_OK)
+		return error_set(err, ENOMEM, "gzip: zlib can't start");
+	unsigned char chunk[CHUNK];
+	for (int rc = Z_OK; rc != Z_STREAM_END;) {
+		feed(&z, &data);
+		z.next_out = chunk;
+		z.avail_out = sizeof(chunk);
+		rc = deflate(&z, data.n == 0 ? Z_FINISH : Z_NO_FLUSH);
+		if (rc != Z_OK && rc != Z_STREAM_END)
+			return error_set(err, EIO, "gzip: zlib fails with %d", rc);
+		buf_add(out, chunk, sizeof(chunk) - z.avail_out);
+		if (!buf_ok(out))
+			return error_set(err, EFBIG, "gzip: more than %zu bytes when packed", out->max);
+	}
+	return 0;
+}
+
+int gzip_unpack(struct str data, struct buf *out, struct error *err)
+{
+	CLEANUP(cleanup_inflate) z_stream z = {0};
+	if (inflateInit2(&z, WINDOW_GZIP) != Z_OK)
+		return error_set(err, ENOMEM, "gzip: zlib can't start");
+	unsigned char chunk[CHUNK];
+	for (int rc = Z_OK; rc != Z_STREAM_END;) {
+		feed(&z, &data);
+		z.next_out = chunk;
+		z.avail_out = sizeof(chunk);
+		rc = inflate(&z, Z_NO_FLUSH);
+		if (rc == Z_BUF_ERROR)
+			return error_set(err, EINVAL, "gzip: the data ends too early");
+		if (rc != Z_OK && rc != Z_STREAM_END)
+			return error_set(err, EINVAL, "gzip: %s", z.msg != NULL ? z.msg : "not gzip data");
+		buf_add(out, chunk, sizeof(chunk) - z.avail_out);
+		if (!buf_ok(out))
+			return error_set(err, EFBIG, "gzip: more than %zu bytes when unpacked", out->max);
+	}
+	if (z.avail_in > 0 || data.n > 0)
+		return error_set(err, EINVAL, "gzip: %zu bytes follow the end of the data", z.avail_in + data.n);
+	return 0;
+}
+
+static const EVP_MD *digest_find(struct str algorithm)
+{
+	if (str_is(algorithm, "sha256"))
+		return EVP_sha256();
+	if (str_is(algorithm, "sha384"))
+		return EVP_sha384();
+	if (str_is(algorithm, "sha512"))
+		return EVP_sha512();
+	return NULL;
+}
+
+int digest_of(struct str algorithm, struct str data, struct digest *ret, struct error *err)
+{
+	const EVP_MD *md = digest_find(algorithm);
+	if (md == NULL)
+		return error_set(err, EINVAL, "digest algorithm \"%.*s\" is unknown: use sha256, sha384 or sha512",
+			STR_ARG(algorithm));
+	struct digest digest = {0};
+	unsigned int n = 0;
+	static_assert(sizeof(digest.v) >= EVP_MAX_MD_SIZE, "EVP_Digest writes up to EVP_MAX_MD_SIZE bytes");
+	if (EVP_Digest(data.p, data.n, digest.v, &n, md, NULL) != 1)
+		return error_set(err, EIO, "digest %.*s: OpenSSL fails", STR_ARG(algorithm));
+	digest.n = n;
+	*ret = digest;
+	return 0;
+}
+
+void hex_encode(const void *data, size_t n, struct buf *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *from = data;
+	char *to = n <= SIZE_MAX / 2 ? buf_reserve(out, n * 2) : NULL;
+	if (to == NULL)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		to[i * 2] = digits[from[i] >> 4];
+		to[i * 2 + 1] = digits[from[i] & 0xF];
+	}
+	buf_commit(out, n * 2);
+}

@@ -1,0 +1,6 @@
+#ifndef COCO_COMMON_VERSION_H
+#define COCO_COMMON_VERSION_H
+
+#define COCO_VERSION "0.1.0"
+
+#endif

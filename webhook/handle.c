@@ -1,0 +1,116 @@
+#include "webhook/handle.h"
+
+#include "common/names.h"
+#include "common/version.h"
+
+#define AUDIT_MAX 5
+#define PATCH_MAX ((size_t)1024 * 1024)
+
+static void refuse(struct decision *d, const char *cause, int code, const char *message)
+{
+	*d = (struct decision){.verdict = VERDICT_DENIED, .cause = cause, .code = code, .message = message};
+}
+
+static struct str profile_name(const struct decision *d, struct arena *arena)
+{
+	const struct catalog_profile *e = d->entry;
+	return e != NULL ? str_from(arena_printf(arena, "%s/%s", e->ns, e->name)) : (struct str){0};
+}
+
+// What an auditor wants to find later, without reading pods.
+static size_t audit(const struct decision *d, struct arena *arena, struct key_value *to)
+{
+	size_t n = 0;
+	if (d->verdict == VERDICT_LEFT_ALONE)
+		return 0;
+	to[n++] = (struct key_value){STR("decision"), str_from(d->cause)};
+	if (d->entry != NULL)
+		to[n++] = (struct key_value){STR("profile"), profile_name(d, arena)};
+	if (d->verdict == VERDICT_DENIED)
+		return n;
+	to[n++] = (struct key_value){STR("initdata"), str_from(d->profile->digest)};
+	to[n++] = (struct key_value){STR("vm-mib"), str_from(arena_printf(arena, "%lld", (long long)d->sizing.vm_mib))};
+	to[n++] = (struct key_value){STR("version"), STR(COCO_VERSION)};
+	return n;
+}
+
+void answer_decision(const struct review *review, const struct decision *d, bool with_patch, struct arena *arena,
+					 struct buf *out)
+{
+	struct key_value notes[AUDIT_MAX];
+	CLEANUP_BUF
+	struct buf patch = BUF_INIT(PATCH_MAX);
+	if (with_patch && d->verdict == VERDICT_CONFIDENTIAL && d->nedits > 0)
+		decision_patch(d, &patch);
+	const struct answer a = {
+		.uid = review->uid,
+		.allowed = d->verdict != VERDICT_DENIED,
+		.code = d->code,
+		.reason = d->code == 400 ? "BadRequest" : "Forbidden",
+		.message = str_from(d->message),
+		.patch = buf_str(&patch),
+		.warnings = d->warnings,
+		.nwarnings = d->nwarnings,
+		.audit = notes,
+		.naudit = audit(d, arena, notes),
+	};
+	answer_write(&a, out);
+}
+
+// What can't be judged must not be let through: rules of a webhook configuration may be wrong, or a peer may lie.
+static const char *unfit(const struct review *r, struct arena *arena)
+{
+	static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT"};
+	bool known = false;
+	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+		known |= str_is(r->operation, operations[i]);
+	if (!review_is_pod(r))
+		return arena_printf(
+			arena,
+			"coco-webhook was asked about \"%.*s\" of group \"%.*s\", version \"%.*s\"; it takes pods of v1: "
+			"correct the rules of the webhook configuration",
+			STR_ARG(r->resource), STR_ARG(r->group), STR_ARG(r->version));
+	if (!known)
+		return arena_printf(arena, "request.operation is \"%.*s\"; it must be CREATE, UPDATE, DELETE or CONNECT",
+							STR_ARG(r->operation));
+	if (r->sub_resource.n > 0 || !(str_is(r->operation, "CREATE") || str_is(r->operation, "UPDATE")))
+		return NULL;
+	if (!str_is(r->kind, "Pod"))
+		return arena_printf(arena, "request.kind.kind is \"%.*s\"; for pods it must be Pod", STR_ARG(r->kind));
+	if (!r->has_object || !r->object.has_spec)
+		return "request.object is missing or has no spec; there is no pod to judge";
+	return NULL;
+}
+
+void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *r, struct arena *arena,
+				   struct explain *explain, struct decision *ret)
+{
+	const char *why = unfit(r, arena);
+	if (why != NULL)
+		refuse(ret, "Unfit", 400, why);
+	else if (endpoint == ENDPOINT_VALIDATE)
+		validate(catalog, r, arena, ret);
+	else if (str_is(r->operation, "CREATE") && r->sub_resource.n == 0)
+		decide(catalog, r, arena, explain, ret);
+	else
+		*ret = (struct decision){.verdict = VERDICT_LEFT_ALONE, .cause = "NotOurs"};
+}
+
+void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,
+				   struct buf *out, struct handled *ret)
+{
+	struct error err;
+	ret->status = 200;
+	enum review_fault fault = review_read(body, arena, &ret->review, &err);
+	if (fault == REVIEW_MALFORMED) {
+		ret->status = 400;
+		refuse(&ret->decision, "Malformed", 400, arena_printf(arena, "%s", err.msg));
+		buf_addf(out, "%s\n", err.msg);
+		return;
+	}
+	if (fault == REVIEW_REFUSED)
+		refuse(&ret->decision, "Malformed", 400, arena_printf(arena, "%s", err.msg));
+	else
+		decide_review(endpoint, catalog, &ret->review, arena, NULL, &ret->decision);
+	answer_decision(&ret->review, &ret->decision, endpoint == ENDPOINT_MUTATE, arena, out);
+}

@@ -1,0 +1,35 @@
+// From the text of an AdmissionReview to the text of its answer: /mutate-pods and /validate-pods. PURE
+#ifndef COCO_WEBHOOK_HANDLE_H
+#define COCO_WEBHOOK_HANDLE_H
+
+#include "common/buf.h"
+#include "common/catalog.h"
+#include "webhook/mutate.h"
+
+enum endpoint { ENDPOINT_MUTATE, ENDPOINT_VALIDATE };
+
+// What a handled review was, for logs and metrics. Text is borrowed from body, arena or catalog.
+struct handled {
+	int status; // HTTP: 200, or 400 where the body is no review; then `out` holds a line of text
+	struct review review;
+	struct decision decision;
+};
+
+// Appends the answer to `out`. Never fails: whatever is wrong becomes an answer that does not allow.
+void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,
+				   struct buf *out, struct handled *ret) __attribute__((nonnull));
+
+// The same, for a review that was read already. explain may be NULL.
+void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *review,
+				   struct arena *arena, struct explain *explain, struct decision *ret)
+	__attribute__((nonnull(2, 3, 4, 6)));
+
+// The answer to a review that is decided.
+void answer_decision(const struct review *review, const struct decision *d, bool with_patch, struct arena *arena,
+					 struct buf *out) __attribute__((nonnull));
+
+// The last word, on /validate-pods: is what is about to be stored as it must be?
+void validate(const struct catalog *catalog, const struct review *review, struct arena *arena, struct decision *ret)
+	__attribute__((nonnull));
+
+#endif

@@ -1,0 +1,300 @@
+// coco-webhook: options, wiring, signals, and the tick that notices changed files.
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/catalog_dir.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/names.h"
+#include "common/options.h"
+#include "common/version.h"
+#include "webhook/serve.h"
+
+#define PEM_MAX ((size_t)256 * 1024)
+#define TICK_MS 250
+// An API server's webhook call may take 10 s by default, 30 s at most; ours ask for 3.
+#define REQUEST_TIMEOUT_S 10
+// Longer than the API server keeps an idle connection (90 s), so that we never close one that it is about to use.
+#define IDLE_TIMEOUT_S 120
+// A review holds an object and an old one; etcd takes 1.5 MiB of one, the API server 3 MiB of a request.
+#define BODY_MAX ((size_t)6 * 1024 * 1024)
+#define BODIES_MAX ((size_t)24 * 1024 * 1024)
+#define CONNECTIONS_MAX 1000
+#define STOP_GRACE_MS 10000
+
+static const char *arg_listen = "0.0.0.0:9443";
+static const char *arg_plain_listen = "0.0.0.0:8080";
+static const char *arg_tls_cert = "/etc/coco-webhook/tls/tls.crt";
+static const char *arg_tls_key = "/etc/coco-webhook/tls/tls.key";
+static const char *arg_profiles = "/etc/coco-webhook/profiles";
+static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
+static const char *arg_log_level = "info";
+static const char *arg_threads = "2";
+
+static const struct option_spec options[] = {
+	{"listen", 0, "HOST:PORT", "COCO_LISTEN", "where admission is served, over TLS", &arg_listen, NULL, NULL, NULL},
+	{"plain-listen", 0, "HOST:PORT", "COCO_PLAIN_LISTEN", "where /healthz, /readyz and /metrics are", &arg_plain_listen,
+	 NULL, NULL, NULL},
+	{"tls-cert", 0, "FILE", "COCO_TLS_CERT", "certificate chain, PEM; read again when it changes", &arg_tls_cert, NULL,
+	 NULL, NULL},
+	{"tls-key", 0, "FILE", "COCO_TLS_KEY", "its private key, PEM", &arg_tls_key, NULL, NULL, NULL},
+	{"profiles", 0, "DIR", "COCO_PROFILES",
+	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces; read again when it changes", &arg_profiles,
+	 NULL, NULL, NULL},
+	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",
+	 &arg_system_namespace, NULL, NULL, NULL},
+	{"threads", 0, "N", "COCO_THREADS", "threads that serve admission, 1 to 16", &arg_threads, NULL, NULL, NULL},
+	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
+};
+
+static const struct command_spec command = {
+	.name = "coco-webhook",
+	.usage = "[options]",
+	.about = "Makes labelled Tekton TaskRun pods confidential: a Kubernetes admission webhook that serves\n"
+			 "/mutate-pods and /validate-pods.",
+	.options = options,
+	.noptions = sizeof(options) / sizeof(options[0]),
+};
+
+struct program {
+	struct serving serving;
+	struct catalog_dir *dir;
+	struct http_server *admission;
+	struct http_server *plain;
+	struct file_mark cert_mark, key_mark;
+};
+
+// ---- Profiles
+
+static void log_problem(void *ctx, const char *origin, const char *key, const char *message)
+{
+	bool *any = ctx;
+	*any = true;
+	log_error("a profile document can't be used; what was good before stays in force", LOG_Z("document", origin),
+			  LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
+}
+
+static int load_profiles(struct program *p, struct error *err)
+{
+	bool problems = false;
+	struct catalog *previous = catalog_store_get(&p->serving.store);
+	struct catalog *next = catalog_dir_load(p->dir, previous, log_problem, &problems, err);
+	catalog_unref(previous);
+	serve_note_reload(next != NULL && !problems);
+	if (next == NULL)
+		return -err->code;
+	size_t n = 0;
+	(void)catalog_profiles(next, &n);
+	serve_note_profiles(next);
+	log_info("profiles loaded", LOG_Z("folder", arg_profiles), LOG_I("profiles", n), LOG_B("problems", problems));
+	catalog_store_put(&p->serving.store, next);
+	return 0;
+}
+
+// ---- Certificate
+
+static int64_t not_after(struct str pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	X509 *x = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	struct tm tm = {0};
+	bool known = x != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1;
+	X509_free(x);
+	BIO_free(bio);
+	return known ? (int64_t)timegm(&tm) : 0;
+}
+
+static void wipe_buf(struct buf *b)
+{
+	if (b->p != NULL)
+		OPENSSL_cleanse(b->p, b->cap);
+	buf_release(b);
+}
+
+// Reads the pair, and hands it to `use`.
+static int with_certificate(struct program *p, int (*use)(struct program *, struct str, struct str, struct error *),
+							struct error *err)
+{
+	CLEANUP_BUF
+	struct buf cert = BUF_INIT(PEM_MAX);
+	CLEANUP(wipe_buf) struct buf key = BUF_INIT(PEM_MAX);
+	// Room at once: growing would leave copies of the key behind in freed memory.
+	if (buf_reserve(&key, PEM_MAX) == NULL)
+		return error_set(err, ENOMEM, "no memory for a private key");
+	p->cert_mark = file_mark(arg_tls_cert);
+	p->key_mark = file_mark(arg_tls_key);
+	if (file_read(arg_tls_cert, &cert, err) < 0)
+		return error_prefix(err, "--tls-cert");
+	if (file_read(arg_tls_key, &key, err) < 0)
+		return error_prefix(err, "--tls-key");
+	int rc = use(p, buf_str(&cert), buf_str(&key), err);
+	if (rc == 0)
+		serve_note_certificate(not_after(buf_str(&cert)));
+	return rc;
+}
+
+static int replace_certificate(struct program *p, struct str cert, struct str key, struct error *err)
+{
+	return http_server_set_certificate(p->admission, cert, key, err);
+}
+
+static void reload_certificate(struct program *p)
+{
+	struct error err;
+	if (with_certificate(p, replace_certificate, &err) < 0)
+		log_error("the certificate can't be replaced; the old one stays in use", LOG_Z("reason", err.msg));
+	else
+		log_info("certificate replaced", LOG_Z("file", arg_tls_cert));
+}
+
+static bool certificate_changed(const struct program *p)
+{
+	struct file_mark cert = file_mark(arg_tls_cert);
+	struct file_mark key = file_mark(arg_tls_key);
+	return !file_mark_equal(&cert, &p->cert_mark) || !file_mark_equal(&key, &p->key_mark);
+}
+
+// ---- Servers
+
+static int start_admission(struct program *p, struct str cert, struct str key, struct error *err)
+{
+	static struct http_route routes[ROUTES_MAX];
+	const struct http_config config = {
+		.name = STR("admission"),
+		.listen = arg_listen,
+		.cert_pem = cert,
+		.key_pem = key,
+		.threads = (unsigned)strtoul(arg_threads, NULL, 10),
+		.limits = {.body_max = BODY_MAX,
+				   .bodies_max = BODIES_MAX,
+				   .connections = CONNECTIONS_MAX,
+				   .idle_timeout_s = IDLE_TIMEOUT_S,
+				   .request_timeout_s = REQUEST_TIMEOUT_S,
+				   .connection_memory = (size_t)16 * 1024},
+		.routes = routes,
+		.nroutes = serve_admission_routes(&p->serving, routes),
+	};
+	p->admission = http_server_start(&config, err);
+	serving_set_admission(&p->serving, p->admission);
+	return p->admission != NULL ? 0 : error_prefix(err, "--listen");
+}
+
+static int start_plain(struct program *p, struct error *err)
+{
+	static struct http_route routes[ROUTES_MAX];
+	const struct http_config config = {
+		.name = STR("plain"),
+		.listen = arg_plain_listen,
+		.threads = 1,
+		.limits = {.body_max = 4096,
+				   .bodies_max = 65536,
+				   .connections = 100,
+				   .idle_timeout_s = IDLE_TIMEOUT_S,
+				   .request_timeout_s = REQUEST_TIMEOUT_S,
+				   .connection_memory = (size_t)16 * 1024},
+		.routes = routes,
+		.nroutes = serve_plain_routes(&p->serving, routes),
+	};
+	p->plain = http_server_start(&config, err);
+	return p->plain != NULL ? 0 : error_prefix(err, "--plain-listen");
+}
+
+static int start(struct program *p, struct error *err)
+{
+	p->dir = catalog_dir_new(arg_profiles, arg_system_namespace);
+	int rc = load_profiles(p, err);
+	if (rc == 0)
+		rc = with_certificate(p, start_admission, err);
+	if (rc == 0)
+		rc = start_plain(p, err);
+	if (rc == 0)
+		log_info("serving", LOG_Z("version", COCO_VERSION), LOG_Z("listen", arg_listen),
+				 LOG_I("port", http_server_port(p->admission)), LOG_Z("plainListen", arg_plain_listen),
+				 LOG_I("plainPort", http_server_port(p->plain)));
+	return rc;
+}
+
+static void tick(struct program *p)
+{
+	struct error err;
+	if (catalog_dir_changed(p->dir) && load_profiles(p, &err) < 0)
+		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
+	if (certificate_changed(p))
+		reload_certificate(p);
+}
+
+static void run(struct program *p, const sigset_t *signals)
+{
+	const struct timespec wait = {.tv_nsec = TICK_MS * 1000000L};
+	for (;;) {
+		int got = sigtimedwait(signals, NULL, &wait);
+		if (got == SIGTERM || got == SIGINT)
+			return;
+		tick(p);
+	}
+}
+
+static void stop(struct program *p)
+{
+	log_info("stopping");
+	atomic_store(&p->serving.stopping, true);
+	serving_set_admission(&p->serving, NULL);
+	http_server_stop(p->admission, STOP_GRACE_MS);
+	http_server_stop(p->plain, 0);
+	catalog_store_put(&p->serving.store, NULL);
+	catalog_dir_free(p->dir);
+}
+
+static bool good_arguments(void)
+{
+	enum log_level level = LOG_INFO;
+	char *end = NULL;
+	unsigned long threads = strtoul(arg_threads, &end, 10);
+	if (!log_level_parse(arg_log_level, &level)) {
+		(void)fprintf(stderr, "coco-webhook: --log-level is \"%s\"; it must be debug, info, warn or error\n",
+					  arg_log_level);
+		return false;
+	}
+	if (*end != '\0' || threads < 1 || threads > 16) {
+		(void)fprintf(stderr, "coco-webhook: --threads is \"%s\"; it must be from 1 to 16\n", arg_threads);
+		return false;
+	}
+	log_setup(level, STDERR_FILENO);
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	char **operands = NULL;
+	enum options_outcome got = options_read(&command, argc, argv, &operands);
+	if (got != OPTIONS_GO)
+		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;
+	if (!good_arguments())
+		return EXIT_USAGE;
+	// Before any thread, so that only run() gets these.
+	sigset_t signals;
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	serve_register_metrics();
+	struct program p = {.serving = SERVING_INIT};
+	struct error err;
+	int rc = start(&p, &err);
+	if (rc < 0)
+		log_error("can't start", LOG_Z("reason", err.msg));
+	else
+		run(&p, &signals);
+	stop(&p);
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

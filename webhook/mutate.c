@@ -1,0 +1,419 @@
+#include "webhook/mutate.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/json_write.h"
+#include "common/names.h"
+#include "common/quantity.h"
+#include "common/version.h"
+
+// Two names of up to 253 characters, a digest, and what is around them, escaped.
+#define INJECTED_MAX 2048
+
+struct work {
+	const struct review *review;
+	const struct pod *pod;
+	const struct profile *profile;
+	struct arena *arena;
+	struct explain *explain;
+	struct decision *out;
+	size_t unsaid; // warnings beyond the limit
+};
+
+static bool deny(struct work *w, const char *rule, const char *cause, int code, const char *message)
+{
+	explain_note(w->explain, rule, "denied", "%s", message);
+	w->out->verdict = VERDICT_DENIED;
+	w->out->cause = cause;
+	w->out->code = code;
+	w->out->message = message;
+	return false;
+}
+
+static void warn(struct work *w, const char *rule, const char *text)
+{
+	explain_note(w->explain, rule, "warning", "%s", text);
+	if (w->out->nwarnings < WARNINGS_LIMIT - 1)
+		w->out->warnings[w->out->nwarnings++] = text;
+	else
+		w->unsaid++;
+}
+
+// A rule that the profile makes strict, lax or void. false: denied.
+static bool object_to(struct work *w, int strictness, const char *rule, const char *cause, const char *text)
+{
+	if (strictness == STRICT_DENY)
+		return deny(w, rule, cause, 403, text);
+	if (strictness == STRICT_WARN)
+		warn(w, rule, text);
+	return true;
+}
+
+// ---- What a confidential guest can't be, or shouldn't
+
+static bool allowed_class(const struct profile *p, struct str name)
+{
+	if (str_is(name, p->spec.runtime_class))
+		return true;
+	const json_t *list = p->spec.allowed_runtime_classes;
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (str_is(name, json_string_value(json_array_get(list, i))))
+			return true;
+	return false;
+}
+
+static bool check_runtime_class(struct work *w)
+{
+	struct str name = w->pod->runtime_class;
+	if (name.p == NULL || allowed_class(w->profile, name))
+		return true;
+	return deny(
+		w, "runtime class", "RuntimeClassConflict", 403,
+		arena_printf(
+			w->arena,
+			"spec.runtimeClassName is \"%.*s\", which is not confidential for profile \"%s\"; remove it from the "
+			"podTemplate (the profile sets \"%s\"), or add it to spec.allowedRuntimeClasses of the profile",
+			STR_ARG(name), w->profile->name, w->profile->spec.runtime_class));
+}
+
+static bool check_host(struct work *w)
+{
+	if (w->pod->host_network)
+		return deny(
+			w, "host namespaces", "HostNetwork", 403,
+			"spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the "
+			"host's: remove hostNetwork");
+	if (str_is(w->pod->os, "windows"))
+		return deny(w, "operating system", "WindowsPod", 403,
+					"spec.os.name is \"windows\"; confidential guests run Linux: remove the label " LABEL_CONFIDENTIAL);
+	if (w->pod->host_pid || w->pod->host_ipc)
+		warn(w, "host namespaces",
+			 "spec.hostPID and spec.hostIPC have no effect in a confidential guest: it sees only its own processes");
+	return true;
+}
+
+static bool check_volumes(struct work *w)
+{
+	for (size_t i = 0; i < w->pod->nvolumes; i++) {
+		const struct volume *v = &w->pod->volumes[i];
+		if (v->kind == VOLUME_HOST_PATH &&
+			!object_to(w, w->profile->spec.admission.host_path, "hostPath volumes", "HostPath",
+					   arena_printf(
+						   w->arena,
+						   "spec.volumes[%zu] (%.*s) is a hostPath: the guest gets a copy from the untrusted host, and "
+						   "nothing is written back; use an emptyDir",
+						   i, STR_ARG(v->name))))
+			return false;
+		if (v->kind == VOLUME_CLAIM)
+			warn(w, "persistent volumes",
+				 arena_printf(
+					 w->arena,
+					 "spec.volumes[%zu] (%.*s): a filesystem volume is copied into the guest once and never written "
+					 "back; hand results on by results or a registry",
+					 i, STR_ARG(v->name)));
+	}
+	return true;
+}
+
+static bool check_container(struct work *w, const struct container *c)
+{
+	const struct admission_policy *a = &w->profile->spec.admission;
+	if (c->sub_path_mount.p != NULL &&
+		!object_to(
+			w, a->sub_path, "subPath mounts", "SubPath",
+			arena_printf(w->arena,
+						 "container \"%.*s\" mounts %.*s by subPath, which Kata guests don't support; mount the whole "
+						 "volume",
+						 STR_ARG(c->name), STR_ARG(c->sub_path_mount))))
+		return false;
+	if (a->require_image_digest != STRICT_OFF && memmem(c->image.p, c->image.n, "@sha256:", 8) == NULL &&
+		!object_to(w, a->require_image_digest, "image digests", "ImageWithoutDigest",
+				   arena_printf(w->arena,
+								"container \"%.*s\" names image \"%.*s\" without a digest; write IMAGE@sha256:...",
+								STR_ARG(c->name), STR_ARG(c->image))))
+		return false;
+	if (c->exec_hook && !w->profile->allows_exec)
+		warn(w, "exec probes",
+			 arena_printf(
+				 w->arena,
+				 "container \"%.*s\" has an exec probe or hook, which the profile's agent policy refuses, so it will "
+				 "fail; use httpGet or tcpSocket",
+				 STR_ARG(c->name)));
+	return true;
+}
+
+static bool check_containers(struct work *w)
+{
+	const struct containers *lists[] = {&w->pod->init_containers, &w->pod->containers};
+	for (size_t l = 0; l < 2; l++)
+		for (size_t i = 0; i < lists[l]->n; i++)
+			if (!check_container(w, &lists[l]->v[i]))
+				return false;
+	return true;
+}
+
+// The pod carries the very initdata that we would give it: a second call, after our own patch. A size beside it is
+// ours to set then. The annotation `injected` proves nothing, since anyone can write it.
+static bool carries_our_initdata(const struct work *w)
+{
+	struct str ours = {w->profile->annotation, w->profile->annotation_n};
+	return str_eq(key_values_get(&w->pod->annotations, KATA_INITDATA), ours);
+}
+
+static bool is_ours_to_set(struct str key)
+{
+	return str_is(key, KATA_INITDATA) || str_is(key, KATA_MEMORY);
+}
+
+static bool check_annotations(struct work *w, bool ours)
+{
+	const struct key_values *a = &w->pod->annotations;
+	for (size_t i = 0; i < a->n; i++) {
+		struct str key = a->v[i].key;
+		bool vcpus = str_is(key, KATA_VCPUS) && w->profile->spec.cpu.mode != CPU_OFF;
+		if (!str_has_prefix(key, KATA_PREFIX) || (ours && (is_ours_to_set(key) || vcpus)))
+			continue;
+		const char *what = is_ours_to_set(key) || vcpus ? "the profile decides about it"
+														: "it changes how the confidential guest is made";
+		if (!object_to(w, w->profile->spec.admission.foreign_annotations, "annotations of Kata", "ForeignAnnotation",
+					   arena_printf(w->arena,
+									"annotation %.*s is set on the pod, but %s; remove it (Tekton copies it from the "
+									"TaskRun, PipelineRun, Task or Pipeline)%s",
+									STR_ARG(key), what,
+									str_is(key, KATA_MEMORY) ? ", and set " ANNOTATION_MEMORY " instead" : "")))
+			return false;
+	}
+	return true;
+}
+
+// ---- Edits
+
+// Nothing that we write needs an escape in JSON: base64, numbers, names of Kubernetes objects.
+static struct str quoted(struct arena *arena, struct str s)
+{
+	char *text = arena_alloc(arena, s.n + 2, 1);
+	text[0] = text[s.n + 1] = '"';
+	memcpy(text + 1, s.p, s.n);
+	return (struct str){text, s.n + 2};
+}
+
+static void add_edit(struct work *w, bool exists, const char *path, struct str value)
+{
+	struct decision *d = w->out;
+	d->edits[d->nedits++] = (struct edit){exists ? "replace" : "add", path, value};
+}
+
+static const char *annotation_path(struct arena *arena, const char *key)
+{
+	// RFC 6901: '/' in a key is "~1"; our keys have no '~', and at most one '/'.
+	const char *slash = strchr(key, '/');
+	if (slash == NULL)
+		return arena_printf(arena, "/metadata/annotations/%s", key);
+	return arena_printf(arena, "/metadata/annotations/%.*s~1%s", (int)(slash - key), key, slash + 1);
+}
+
+// json: the value as it stands in the patch, escaped. Returns whether the pod had another value, or none.
+static bool set_annotation_json(struct work *w, const char *key, struct str value, struct str json)
+{
+	struct str now = key_values_get(&w->pod->annotations, key);
+	if (str_eq(now, value))
+		return false;
+	bool exists = false;
+	for (size_t i = 0; i < w->pod->annotations.n; i++)
+		exists |= str_is(w->pod->annotations.v[i].key, key);
+	add_edit(w, exists, annotation_path(w->arena, key), json);
+	return true;
+}
+
+static bool set_annotation(struct work *w, const char *key, struct str value)
+{
+	return set_annotation_json(w, key, value, quoted(w->arena, value));
+}
+
+static struct str number_text(struct arena *arena, int64_t n)
+{
+	return str_from(arena_printf(arena, "%lld", (long long)n));
+}
+
+static const char *resources_path(struct arena *arena, const struct sizing_target *t)
+{
+	switch (t->place) {
+	case PLACE_CONTAINER:
+		return arena_printf(arena, "/spec/containers/%zu/resources", t->index);
+	case PLACE_INIT_CONTAINER:
+		return arena_printf(arena, "/spec/initContainers/%zu/resources", t->index);
+	case PLACE_POD:
+		break;
+	}
+	return "/spec/resources";
+}
+
+static const struct resources *target_resources(const struct pod *pod, const struct sizing_target *t)
+{
+	switch (t->place) {
+	case PLACE_CONTAINER:
+		return &pod->containers.v[t->index].resources;
+	case PLACE_INIT_CONTAINER:
+		return &pod->init_containers.v[t->index].resources;
+	case PLACE_POD:
+		break;
+	}
+	return &pod->resources;
+}
+
+static const char *quantity_json(struct arena *arena, int64_t bytes)
+{
+	CLEANUP_BUF
+	struct buf text = BUF_INIT(64);
+	quantity_write(bytes, &text);
+	return arena_printf(arena, "\"%s\"", buf_z(&text));
+}
+
+// One of requests and limits of one container; bytes < 0 leaves it.
+static void set_amount(struct work *w, const char *base, const char *which, const struct amounts *now, int64_t bytes)
+{
+	struct error err;
+	int64_t value = 0;
+	if (bytes < 0)
+		return;
+	bool set = now->memory.p != NULL;
+	if (set && quantity_parse(now->memory, &value, &err) == 0 && value == bytes)
+		return;
+	const char *text = quantity_json(w->arena, bytes);
+	if (now->present)
+		add_edit(w, set, arena_printf(w->arena, "%s/%s/memory", base, which), str_from(text));
+	else
+		add_edit(w, false, arena_printf(w->arena, "%s/%s", base, which),
+				 str_from(arena_printf(w->arena, "{\"memory\":%s}", text)));
+}
+
+static void set_resources(struct work *w, const struct sizing_target *t)
+{
+	const struct resources *now = target_resources(w->pod, t);
+	const char *path = resources_path(w->arena, t);
+	if (!now->present)
+		add_edit(w, false, path, STR("{}"));
+	set_amount(w, path, "requests", &now->requests, t->request);
+	set_amount(w, path, "limits", &now->limits, t->limit);
+}
+
+static void set_injected(struct work *w)
+{
+	const struct profile *p = w->profile;
+	const char *text = arena_printf(
+		w->arena, "{\"profile\":\"%s/%s\",\"generation\":%lld,\"initdata\":\"%s\",\"vmMiB\":%lld,\"version\":\"%s\"}",
+		p->ns, p->name, (long long)p->generation, p->digest, (long long)w->out->sizing.vm_mib, COCO_VERSION);
+	CLEANUP_BUF
+	struct buf json = BUF_INIT(INJECTED_MAX);
+	json_write_string(&json, str_from(text));
+	(void)set_annotation_json(w, ANNOTATION_INJECTED, str_from(text),
+							  str_from(arena_printf(w->arena, "%s", buf_z(&json))));
+}
+
+static void make_edits(struct work *w)
+{
+	const struct sizing *s = &w->out->sizing;
+	// Four annotations and their map, the runtime class, and three edits for each target.
+	w->out->edits = arena_alloc(w->arena, 6 + 3 * s->ntargets, sizeof(*w->out->edits));
+	if (w->pod->runtime_class.p == NULL) {
+		add_edit(w, false, "/spec/runtimeClassName", quoted(w->arena, str_from(w->profile->spec.runtime_class)));
+		w->out->protection_changed = true;
+	}
+	if (!w->pod->annotations.present)
+		add_edit(w, false, "/metadata/annotations", STR("{}"));
+	if (set_annotation(w, KATA_INITDATA, (struct str){w->profile->annotation, w->profile->annotation_n}))
+		w->out->protection_changed = true;
+	(void)set_annotation(w, KATA_MEMORY, number_text(w->arena, s->annotation_mib));
+	if (s->vcpus > 0)
+		(void)set_annotation(w, KATA_VCPUS, number_text(w->arena, s->vcpus));
+	set_injected(w);
+	for (size_t i = 0; i < s->ntargets; i++)
+		set_resources(w, &s->targets[i]);
+}
+
+// ---- The decision
+
+static int64_t decided_size(const struct work *w, bool ours)
+{
+	struct error err;
+	int64_t mib = 0;
+	struct str text = key_values_get(&w->pod->annotations, KATA_MEMORY);
+	if (!ours || text.p == NULL || quantity_parse(text, &mib, &err) < 0 || mib < 0)
+		return 0;
+	return mib;
+}
+
+static bool size(struct work *w, bool ours)
+{
+	struct error err;
+	const struct sizing_input in = {
+		.memory = &w->profile->spec.memory,
+		.cpu = &w->profile->spec.cpu,
+		.pod = w->pod,
+		.sequential = key_values_get(&w->pod->labels, LABEL_TASKRUN).p != NULL,
+		.wanted = key_values_get(&w->pod->annotations, ANNOTATION_MEMORY),
+		.image_size = key_values_get(&w->pod->annotations, ANNOTATION_IMAGE_SIZE),
+		.decided_mib = decided_size(w, ours),
+	};
+	if (sizing_of(&in, w->arena, &w->out->sizing, &err) < 0)
+		return deny(w, "memory", err.code == E2BIG ? "MemoryAboveMax" : "MemoryInvalid", 403,
+					arena_printf(w->arena, "%s", err.msg));
+	explain_note(w->explain, "memory", "sized", "VM of %lld MiB: %s", (long long)w->out->sizing.vm_mib,
+				 w->out->sizing.sum);
+	for (size_t i = 0; i < w->out->sizing.nwarnings; i++)
+		warn(w, "memory", w->out->sizing.warnings[i]);
+	return true;
+}
+
+static void make_confidential(struct work *w)
+{
+	const char *stale = w->out->entry->problem;
+	if (stale != NULL)
+		warn(w, "profile",
+			 arena_printf(w->arena, "profile \"%s\" is used as it was before: its newest version is not valid: %s",
+						  w->profile->name, stale));
+	if (w->pod->containers.n == 0) {
+		(void)deny(w, "containers", "NoContainers", 400,
+				   "spec.containers is empty; a pod needs at least one container");
+		return;
+	}
+	bool ours = carries_our_initdata(w);
+	if (!check_runtime_class(w) || !check_host(w) || !check_annotations(w, ours) || !check_volumes(w) ||
+		!check_containers(w) || !size(w, ours))
+		return;
+	make_edits(w);
+	if (w->unsaid > 0)
+		w->out->warnings[w->out->nwarnings++] = arena_printf(w->arena, "and %zu more warnings", w->unsaid);
+	w->out->cause = w->out->nedits > 0 ? "Mutated" : "AlreadyConfidential";
+	explain_note(
+		w->explain, "result", "confidential", "runtime class %.*s, VM of %lld MiB, initdata %s; %zu changes",
+		STR_ARG(w->pod->runtime_class.p != NULL ? w->pod->runtime_class : str_from(w->profile->spec.runtime_class)),
+		(long long)w->out->sizing.vm_mib, w->profile->digest, w->out->nedits);
+}
+
+void decide(const struct catalog *catalog, const struct review *review, struct arena *arena, struct explain *explain,
+			struct decision *ret)
+{
+	*ret = (struct decision){.cause = ""};
+	struct work w = {.review = review, .pod = &review->object, .arena = arena, .explain = explain, .out = ret};
+	struct str ns = review_namespace(review);
+	decide_selection(catalog, w.pod, ns, review->user, arena, explain, ret);
+	if (ret->verdict != VERDICT_CONFIDENTIAL)
+		return;
+	w.profile = decide_profile(catalog, w.pod, ns, arena, explain, ret);
+	if (w.profile != NULL)
+		make_confidential(&w);
+}
+
+void decision_patch(const struct decision *d, struct buf *out)
+{
+	buf_addc(out, '[');
+	for (size_t i = 0; i < d->nedits; i++) {
+		const struct edit *e = &d->edits[i];
+		buf_addf(out, "%s{\"op\":\"%s\",\"path\":\"%s\",\"value\":", i > 0 ? "," : "", e->op, e->path);
+		buf_add_str(out, e->value);
+		buf_addc(out, '}');
+	}
+	buf_addc(out, ']');
+}

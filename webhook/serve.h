@@ -1,0 +1,43 @@
+// The webhook's routes on common/http_server: handlers, their metrics and log lines.
+#ifndef COCO_WEBHOOK_SERVE_H
+#define COCO_WEBHOOK_SERVE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/catalog_store.h"
+#include "common/http_server.h"
+
+struct serving {
+	struct catalog_store store;
+	atomic_bool stopping; // /readyz then says no, so that the Service takes us out first
+	// For its numbers in /metrics; NULL while it doesn't run. The lock keeps it from being stopped under a reader.
+	pthread_mutex_t admission_lock;
+	struct http_server *admission;
+};
+
+#define SERVING_INIT                                                             \
+	{                                                                            \
+		.store = CATALOG_STORE_INIT, .admission_lock = PTHREAD_MUTEX_INITIALIZER \
+	}
+
+void serving_set_admission(struct serving *s, struct http_server *admission) __attribute__((nonnull(1)));
+
+// Room for the two servers' routes.
+#define ROUTES_MAX 4
+
+// Fill `routes`, return how many.
+size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));
+size_t serve_plain_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));
+
+// Once, before anything is served.
+void serve_register_metrics(void);
+
+// What the reloads found; for metrics.
+void serve_note_profiles(const struct catalog *c) __attribute__((nonnull));
+void serve_note_reload(bool good);
+void serve_note_certificate(int64_t not_after_s);
+
+#endif

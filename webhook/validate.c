@@ -1,0 +1,142 @@
+// What may be stored: the second look, after every other webhook has had its turn.
+#include "common/initdata.h"
+#include "common/names.h"
+#include "webhook/handle.h"
+
+static void deny(struct decision *d, const char *cause, const char *message)
+{
+	d->verdict = VERDICT_DENIED;
+	d->cause = cause;
+	d->code = 403;
+	d->message = message;
+}
+
+static void allow(struct decision *d, const char *cause)
+{
+	d->verdict = VERDICT_LEFT_ALONE;
+	d->cause = cause;
+}
+
+// A pod that the rules for mutation would still have to protect did not go through them, or was changed afterwards.
+static void validate_create(const struct catalog *catalog, const struct review *review, struct arena *arena,
+							struct decision *ret)
+{
+	decide(catalog, review, arena, NULL, ret);
+	if (ret->verdict != VERDICT_CONFIDENTIAL || ret->nedits == 0)
+		return;
+	const char *first = ret->edits[0].path;
+	for (size_t i = 0; i < ret->nedits; i++)
+		if (strcmp(ret->edits[i].path, "/metadata/annotations/" KATA_INITDATA) == 0)
+			first = "/metadata/annotations/" KATA_INITDATA;
+	if (ret->protection_changed) {
+		deny(ret, "NotConfidential",
+			 arena_printf(
+				 arena,
+				 "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
+				 "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
+				 "in place, with reinvocationPolicy IfNeeded",
+				 first, ret->profile->name));
+		return;
+	}
+	// Protected, but with another size than we gave it: what else is in the admission chain may know why.
+	ret->nwarnings = 0;
+	ret->warnings[ret->nwarnings++] =
+		arena_printf(arena, "%s was changed after coco-webhook sized the pod; its VM may not fit what it runs", first);
+	ret->nedits = 0;
+}
+
+static bool same_value(const struct pod *a, const struct pod *b, const char *key)
+{
+	struct str x = key_values_get(&a->annotations, key);
+	struct str y = key_values_get(&b->annotations, key);
+	return (x.p == NULL && y.p == NULL) || str_eq(x, y);
+}
+
+// The first annotation of a that is guarded and differs in b.
+static struct str guarded_difference(const struct pod *a, const struct pod *b, struct arena *arena)
+{
+	for (size_t i = 0; i < a->annotations.n; i++) {
+		struct str key = a->annotations.v[i].key;
+		if (!str_has_prefix(key, KATA_PREFIX) && !str_is(key, ANNOTATION_INJECTED))
+			continue;
+		if (!same_value(a, b, arena_printf(arena, "%.*s", (int)key.n, key.p)))
+			return key;
+	}
+	return (struct str){0};
+}
+
+static bool selected(const struct catalog *catalog, const struct review *review, const struct pod *pod,
+					 struct arena *arena)
+{
+	struct decision d = {0};
+	decide_selection(catalog, pod, review_namespace(review), review->user, arena, NULL, &d);
+	// A label that is neither true nor false marks no running pod.
+	return d.verdict == VERDICT_CONFIDENTIAL;
+}
+
+static void validate_update(const struct catalog *catalog, const struct review *review, struct arena *arena,
+							struct decision *ret)
+{
+	allow(ret, "UpdateAllowed");
+	const struct pod *now = &review->object;
+	const struct pod *old = &review->old_object;
+	struct str key = guarded_difference(now, old, arena);
+	if (key.p == NULL)
+		key = guarded_difference(old, now, arena);
+	if (key.p == NULL || (!selected(catalog, review, now, arena) && !selected(catalog, review, old, arena)))
+		return;
+	deny(ret, "AnnotationGuarded",
+		 arena_printf(
+			 arena,
+			 "annotation %.*s of a confidential pod can't be changed after its creation; create the pod anew with the "
+			 "profile that you want",
+			 STR_ARG(key)));
+}
+
+// What the guest will really do: the policy that the pod carries, not the one that its profile has by now.
+static bool guest_allows_exec(const struct pod *pod, struct error *err)
+{
+	CLEANUP_BUF
+	struct buf toml = BUF_INIT(INITDATA_TOML_MAX);
+	CLEANUP_INITDATA struct initdata i = {0};
+	struct str annotation = key_values_get(&pod->annotations, KATA_INITDATA);
+	if (annotation.p == NULL || initdata_decode(annotation, &toml, err) < 0 ||
+		initdata_parse(buf_str(&toml), &i, err) < 0)
+		return false;
+	return agent_policy_allows_exec(i.policy);
+}
+
+static void validate_ephemeral(const struct catalog *catalog, const struct review *review, struct arena *arena,
+							   struct decision *ret)
+{
+	struct error err;
+	const struct pod *now = &review->object;
+	const struct pod *old = &review->old_object;
+	allow(ret, "UpdateAllowed");
+	if (now->ephemeral_containers.n <= old->ephemeral_containers.n)
+		return;
+	if ((!selected(catalog, review, now, arena) && !selected(catalog, review, old, arena)) ||
+		guest_allows_exec(old, &err))
+		return;
+	const struct container *c = &now->ephemeral_containers.v[now->ephemeral_containers.n - 1];
+	deny(ret, "EphemeralContainer",
+		 arena_printf(
+			 arena,
+			 "ephemeral container \"%.*s\" would run inside a confidential guest whose agent policy refuses exec; to "
+			 "debug, run the TaskRun again with a profile whose agentPolicy.preset is AllowAll",
+			 STR_ARG(c->name)));
+}
+
+void validate(const struct catalog *catalog, const struct review *review, struct arena *arena, struct decision *ret)
+{
+	*ret = (struct decision){0};
+	bool update = str_is(review->operation, "UPDATE");
+	if (str_is(review->operation, "CREATE") && review->sub_resource.n == 0)
+		validate_create(catalog, review, arena, ret);
+	else if (update && review->sub_resource.n == 0)
+		validate_update(catalog, review, arena, ret);
+	else if (update && str_is(review->sub_resource, "ephemeralcontainers"))
+		validate_ephemeral(catalog, review, arena, ret);
+	else
+		allow(ret, "NotOurs");
+}
