@@ -160,7 +160,7 @@ int digest_of(struct str algorithm, struct str data, struct digest *ret, struct 
 	const EVP_MD *md = digest_find(algorithm);
 	if (md == NULL)
 		return error_set(err, EINVAL, "digest algorithm \"%.*s\" is unknown: use sha256, sha384 or sha512",
-			STR_ARG(algorithm));
+						 STR_ARG(algorithm));
 	struct digest digest = {0};
 	unsigned int n = 0;
 	static_assert(sizeof(digest.v) >= EVP_MAX_MD_SIZE, "EVP_Digest writes up to EVP_MAX_MD_SIZE bytes");

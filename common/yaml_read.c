@@ -1,5 +1,3 @@
-#include "common/yaml.h"
-
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -12,201 +10,11 @@
 
 #include "common/cleanup.h"
 #include "common/mem.h"
-#include "common/real.h"
+#include "common/yaml.h"
+#include "common/yaml_plain.h"
 
 #define TAG_PREFIX "tag:yaml.org,2002:"
 #define DIRECTIVES_MAX 100 // %TAG lines: libyaml compares each with all others
-
-// ---- What a plain scalar means ----
-//
-// As go-yaml v2 has it, the copy in sigs.k8s.io/yaml that kubectl uses: YAML 1.1 with y and n, plus YAML 1.2's 0o17
-// and 1e3, without the sexagesimal numbers and with timestamps as text. Integers out of range become floats there; we
-// refuse them.
-
-enum meaning {
-	MEANS_TEXT,
-	MEANS_NULL,
-	MEANS_TRUE,
-	MEANS_FALSE,
-	MEANS_INTEGER,
-	MEANS_REAL,
-	MEANS_HUGE_REAL, // out of range, hence text: 5e75421 may well be a commit
-	MEANS_NOT_FINITE,
-	MEANS_OUT_OF_RANGE,
-};
-
-struct plain {
-	enum meaning meaning;
-	json_int_t integer;
-	double real;
-};
-
-static enum meaning word_meaning(struct str s)
-{
-	static const struct {
-		const char *word;
-		enum meaning meaning;
-	} words[] = {
-		{"", MEANS_NULL},
-		{"~", MEANS_NULL},
-		{"null", MEANS_NULL},
-		{"Null", MEANS_NULL},
-		{"NULL", MEANS_NULL},
-		{"y", MEANS_TRUE},
-		{"Y", MEANS_TRUE},
-		{"yes", MEANS_TRUE},
-		{"Yes", MEANS_TRUE},
-		{"YES", MEANS_TRUE},
-		{"true", MEANS_TRUE},
-		{"True", MEANS_TRUE},
-		{"TRUE", MEANS_TRUE},
-		{"on", MEANS_TRUE},
-		{"On", MEANS_TRUE},
-		{"ON", MEANS_TRUE},
-		{"n", MEANS_FALSE},
-		{"N", MEANS_FALSE},
-		{"no", MEANS_FALSE},
-		{"No", MEANS_FALSE},
-		{"NO", MEANS_FALSE},
-		{"false", MEANS_FALSE},
-		{"False", MEANS_FALSE},
-		{"FALSE", MEANS_FALSE},
-		{"off", MEANS_FALSE},
-		{"Off", MEANS_FALSE},
-		{"OFF", MEANS_FALSE},
-		{".nan", MEANS_NOT_FINITE},
-		{".NaN", MEANS_NOT_FINITE},
-		{".NAN", MEANS_NOT_FINITE},
-		{".inf", MEANS_NOT_FINITE},
-		{".Inf", MEANS_NOT_FINITE},
-		{".INF", MEANS_NOT_FINITE},
-		{"+.inf", MEANS_NOT_FINITE},
-		{"+.Inf", MEANS_NOT_FINITE},
-		{"+.INF", MEANS_NOT_FINITE},
-		{"-.inf", MEANS_NOT_FINITE},
-		{"-.Inf", MEANS_NOT_FINITE},
-		{"-.INF", MEANS_NOT_FINITE},
-	};
-	if (s.n > 5)
-		return MEANS_TEXT;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (str_is(s, words[i].word))
-			return words[i].meaning;
-	return MEANS_TEXT;
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-// All of text as digits of a base; false when it is not that. Past 64 bits *ret_overflow becomes true.
-static bool parse_digits(const char *text, unsigned base, uint64_t *ret, bool *ret_overflow)
-{
-	uint64_t v = 0;
-	*ret_overflow = false;
-	for (const char *p = text; *p != '\0'; p++) {
-		unsigned digit = is_digit(*p)             ? (unsigned)(*p - '0')
-						 : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a' + 10)
-						 : *p >= 'A' && *p <= 'F' ? (unsigned)(*p - 'A' + 10)
-												  : 16;
-		if (digit >= base)
-			return false;
-		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, digit, &v))
-			*ret_overflow = true;
-	}
-	*ret = v;
-	return text[0] != '\0';
-}
-
-// 0x1F, 0b101, 0o17, 017 and 15, with a sign. text is without underscores.
-static bool parse_integer(const char *text, struct plain *ret)
-{
-	bool negative = text[0] == '-';
-	if (text[0] == '-' || text[0] == '+')
-		text++;
-	unsigned base = 10;
-	if (text[0] == '0' && text[1] != '\0') {
-		base = strchr("xX", text[1]) != NULL ? 16 : strchr("bB", text[1]) != NULL ? 2 : 8;
-		text += strchr("xXbBoO", text[1]) != NULL ? 2 : 1;
-	}
-	uint64_t v = 0;
-	bool overflow = false;
-	if (!parse_digits(text, base, &v, &overflow))
-		return false;
-	ret->meaning = MEANS_INTEGER;
-	if (overflow || v > (uint64_t)INT64_MAX + (negative ? 1 : 0))
-		ret->meaning = MEANS_OUT_OF_RANGE;
-	else
-		ret->integer = negative ? (json_int_t)-v : (json_int_t)v;
-	return true;
-}
-
-static size_t count_digits(const char *text)
-{
-	return strspn(text, "0123456789");
-}
-
-// 1.5, .5, 5. and 5e3, with a sign. text is without underscores.
-static bool parse_real(const char *text, struct plain *ret)
-{
-	const char *p = text;
-	if (*p == '-' || *p == '+')
-		p++;
-	size_t whole = count_digits(p);
-	p += whole;
-	size_t fraction = 0;
-	if (*p == '.') {
-		fraction = count_digits(++p);
-		p += fraction;
-	}
-	if (whole + fraction == 0)
-		return false;
-	if (*p == 'e' || *p == 'E') {
-		p++;
-		if (*p == '-' || *p == '+')
-			p++;
-		size_t exponent = count_digits(p);
-		p += exponent;
-		if (exponent == 0)
-			return false;
-	}
-	if (*p != '\0')
-		return false;
-	ret->real = strtod(text, NULL);
-	ret->meaning = isfinite(ret->real) ? MEANS_REAL : MEANS_HUGE_REAL;
-	return true;
-}
-
-// After a leading point go-yaml wants digits around each underscore; elsewhere underscores may be anywhere.
-static bool has_stray_underscore(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == '_' && (i == 0 || !is_digit(s.p[i - 1]) || i + 1 == s.n || !is_digit(s.p[i + 1])))
-			return true;
-	return false;
-}
-
-static struct plain plain_resolve(struct str s)
-{
-	struct plain plain = {.meaning = word_meaning(s)};
-	if (plain.meaning != MEANS_TEXT || strchr("+-.0123456789", s.p[0]) == NULL)
-		return plain;
-	CLEANUP_BUF struct buf text = BUF_INIT(s.n);
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\0' || strchr("0123456789abcdefABCDEFxXoO_+-.", s.p[i]) == NULL)
-			return plain;
-		if (s.p[i] != '_')
-			buf_addc(&text, s.p[i]);
-	}
-	if (s.p[0] == '.' && has_stray_underscore(s))
-		return plain;
-	if (!parse_integer(buf_z(&text), &plain))
-		(void)parse_real(buf_z(&text), &plain);
-	return plain;
-}
-
-// ---- Reading ----
 
 struct anchor {
 	json_t *value; // ours
@@ -343,7 +151,7 @@ static int core_tag(const struct reader *r, const yaml_char_t *tag, const char *
 	return 0;
 }
 
-static json_t *plain_value(const struct plain *plain, struct str s)
+static json_t *plain_value(const struct yaml_plain *plain, struct str s)
 {
 	switch (plain->meaning) {
 	case MEANS_TEXT:
@@ -368,10 +176,10 @@ static json_t *plain_value(const struct plain *plain, struct str s)
 
 static int resolve_scalar(const struct reader *r, struct str s, json_t **ret)
 {
-	struct plain plain = plain_resolve(s);
+	struct yaml_plain plain = yaml_plain_resolve(s);
 	if (plain.meaning == MEANS_NOT_FINITE)
 		return fail(r, r->event.start_mark, "%.*s is not supported, as JSON has no such number: quote it if it is text",
-			STR_ARG(s));
+					STR_ARG(s));
 	if (plain.meaning == MEANS_OUT_OF_RANGE)
 		return fail(r, r->event.start_mark, "%.*s does not fit into 64 bits: quote it if it is text", STR_ARG(s));
 	*ret = plain_value(&plain, s);
@@ -477,7 +285,7 @@ static void key_lines_add(struct key_lines *l, size_t line)
 }
 
 static int fail_duplicate(const struct reader *r, yaml_mark_t at, json_t *map, struct str name,
-	const struct key_lines *lines)
+						  const struct key_lines *lines)
 {
 	size_t i = 0;
 	void *iter = json_object_iter(map);
@@ -503,7 +311,7 @@ static bool is_merge(const yaml_event_t *e)
 	const char *tag = (const char *)e->data.scalar.tag;
 	return (tag != NULL && strcmp(tag, TAG_PREFIX "merge") == 0) ||
 		   (tag == NULL && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && e->data.scalar.length == 2 &&
-			   memcmp(e->data.scalar.value, "<<", 2) == 0);
+			memcmp(e->data.scalar.value, "<<", 2) == 0);
 }
 
 // The current event begins a key. depth: of the mapping.
@@ -614,7 +422,8 @@ static int read_content(struct reader *r, size_t depth, struct node *ret)
 static int read_node(struct reader *r, size_t depth, struct node *ret)
 {
 	CLEANUP(node_release) struct node node = {.nodes = 1};
-	CLEANUP_FREE char *anchor = NULL;
+	CLEANUP_FREE
+	char *anchor = NULL;
 	if (event_anchor(&r->event) != NULL)
 		anchor = xstrdup((const char *)event_anchor(&r->event));
 	if (count_nodes(r, 1) < 0 || read_content(r, depth, &node) < 0)
@@ -722,7 +531,7 @@ static int check_directives(struct str text, struct error *err)
 		n += str_has_prefix((struct str){percent, text.n - i}, "%TAG") && (i == 0 || ends_line(text.p[i - 1]));
 		if (n > DIRECTIVES_MAX)
 			return error_set(err, EINVAL, "line %zu, column 1: more than %d %%TAG directives",
-				mark_of_offset(text, i).line + 1, DIRECTIVES_MAX);
+							 mark_of_offset(text, i).line + 1, DIRECTIVES_MAX);
 	}
 	return 0;
 }
@@ -761,198 +570,4 @@ void yaml_docs_release(struct yaml_docs *docs)
 		json_decref(docs->v[i].root);
 	free(docs->v);
 	*docs = (struct yaml_docs){0};
-}
-
-// ---- Writing ----
-
-struct writer {
-	yaml_emitter_t emitter;
-	struct buf *out;
-	struct error *err;
-};
-
-static void writer_release(struct writer *w)
-{
-	yaml_emitter_delete(&w->emitter);
-}
-
-static int write_handler(void *data, unsigned char *text, size_t n)
-{
-	struct buf *out = data;
-	buf_add(out, text, n);
-	return buf_ok(out);
-}
-
-// Takes the event.
-static int emit(struct writer *w, yaml_event_t *event)
-{
-	if (yaml_emitter_emit(&w->emitter, event) == 1)
-		return 0;
-	if (!buf_ok(w->out))
-		return error_set(w->err, EFBIG, "more than %zu bytes of YAML", w->out->max);
-	return error_set(w->err, EINVAL, "%s", w->emitter.problem != NULL ? w->emitter.problem : "libyaml fails");
-}
-
-static int emit_made(struct writer *w, int made, yaml_event_t *event)
-{
-	return made == 1 ? emit(w, event) : error_set(w->err, EINVAL, "not UTF-8");
-}
-
-static bool all_of(struct str s, const char *set)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == '\0' || strchr(set, s.p[i]) == NULL)
-			return false;
-	return true;
-}
-
-// Numbers of readers other than ours: 1:30 (YAML 1.1: sexagesimal), 0x_ and the like, dates.
-static bool looks_like_number(struct str s)
-{
-	struct str abs = s;
-	if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+'))
-		abs = (struct str){s.p + 1, s.n - 1};
-	if (abs.n == 0 || (!is_digit(abs.p[0]) && abs.p[0] != '.'))
-		return false;
-	if (all_of(abs, "0123456789_:.") && (memchr(abs.p, ':', abs.n) != NULL || memchr(abs.p, '_', abs.n) != NULL))
-		return true;
-	if (abs.n > 1 && abs.p[0] == '0' && strchr("xXoObB", abs.p[1]) != NULL)
-		return all_of(abs, "0123456789abcdefABCDEFxXoO_+-");
-	return s.n > 4 && s.p[4] == '-' && all_of((struct str){s.p, 4}, "0123456789");
-}
-
-static bool needs_quotes(struct str s)
-{
-	return memchr(s.p, '\t', s.n) != NULL || str_is(s, "=") || str_is(s, "<<") || looks_like_number(s) ||
-		   plain_resolve(s).meaning != MEANS_TEXT;
-}
-
-// Whether a literal block says exactly s. libyaml itself takes quotes where there is a space before a newline, a tab
-// or another control character, or a character beyond U+FFFF.
-static bool fits_literal(struct str s)
-{
-	if (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\n')
-		return false; // indentation would be up to an indicator, where readers differ
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\r')
-			return false;
-		// NEL, LS and PS are line breaks in YAML 1.1.
-		if (str_has_prefix((struct str){s.p + i, s.n - i}, "\xC2\x85") ||
-			str_has_prefix((struct str){s.p + i, s.n - i}, "\xE2\x80\xA8") ||
-			str_has_prefix((struct str){s.p + i, s.n - i}, "\xE2\x80\xA9"))
-			return false;
-	}
-	return true;
-}
-
-static int write_scalar(struct writer *w, struct str s, yaml_scalar_style_t style)
-{
-	if (s.n > INT_MAX)
-		return error_set(w->err, EFBIG, "text of %zu bytes", s.n);
-	yaml_event_t event;
-	bool plain = style == YAML_PLAIN_SCALAR_STYLE;
-	int made = yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)s.p, (int)s.n, plain, 1, style);
-	return emit_made(w, made, &event);
-}
-
-static int write_string(struct writer *w, struct str s, bool key)
-{
-	if (memchr(s.p, '\0', s.n) != NULL)
-		return error_set(w->err, EINVAL, "text with U+0000 is not supported");
-	yaml_scalar_style_t style = needs_quotes(s) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
-	if (memchr(s.p, '\n', s.n) != NULL)
-		style = !key && fits_literal(s) ? YAML_LITERAL_SCALAR_STYLE : YAML_DOUBLE_QUOTED_SCALAR_STYLE;
-	return write_scalar(w, s, style);
-}
-
-static int write_node(struct writer *w, const json_t *v, size_t depth);
-
-static int write_array(struct writer *w, const json_t *array, size_t depth)
-{
-	yaml_event_t event;
-	int made = yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, YAML_BLOCK_SEQUENCE_STYLE);
-	if (emit_made(w, made, &event) < 0)
-		return -w->err->code;
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (write_node(w, json_array_get(array, i), depth) < 0)
-			return -w->err->code;
-	return emit_made(w, yaml_sequence_end_event_initialize(&event), &event);
-}
-
-static int write_object(struct writer *w, const json_t *object, size_t depth)
-{
-	yaml_event_t event;
-	const char *name;
-	size_t n;
-	json_t *v;
-	if (emit_made(w, yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, YAML_BLOCK_MAPPING_STYLE), &event) < 0)
-		return -w->err->code;
-	// The macro wants a pointer that is not const, and only reads through it.
-	json_object_keylen_foreach((json_t *)(uintptr_t)object, name, n, v)
-	{
-		struct str key = {name, n};
-		if (write_string(w, key, true) < 0 || write_node(w, v, depth) < 0)
-			return error_prefix(w->err, "%.*s", STR_ARG(key));
-	}
-	return emit_made(w, yaml_mapping_end_event_initialize(&event), &event);
-}
-
-static int write_number(struct writer *w, const json_t *v)
-{
-	char text[REAL_TEXT_MAX];
-	if (json_is_integer(v)) {
-		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-		return write_scalar(w, str_from(text), YAML_PLAIN_SCALAR_STYLE);
-	}
-	if (!isfinite(json_real_value(v)))
-		return error_set(w->err, EINVAL, "the number is not finite");
-	return write_scalar(w, str_from(real_text(json_real_value(v), text)), YAML_PLAIN_SCALAR_STYLE);
-}
-
-// depth: how many collections are around it.
-static int write_node(struct writer *w, const json_t *v, size_t depth)
-{
-	switch (json_typeof(v)) {
-	case JSON_STRING:
-		return write_string(w, (struct str){json_string_value(v), json_string_length(v)}, false);
-	case JSON_INTEGER:
-	case JSON_REAL:
-		return write_number(w, v);
-	case JSON_TRUE:
-		return write_scalar(w, STR("true"), YAML_PLAIN_SCALAR_STYLE);
-	case JSON_FALSE:
-		return write_scalar(w, STR("false"), YAML_PLAIN_SCALAR_STYLE);
-	case JSON_NULL:
-		return write_scalar(w, STR("null"), YAML_PLAIN_SCALAR_STYLE);
-	case JSON_ARRAY:
-	case JSON_OBJECT:
-		break;
-	}
-	if (depth >= YAML_DEPTH_MAX)
-		return error_set(w->err, EINVAL, "more than %d lists and mappings within each other", YAML_DEPTH_MAX);
-	return json_is_array(v) ? write_array(w, v, depth + 1) : write_object(w, v, depth + 1);
-}
-
-static int write_stream(struct writer *w, const json_t *root)
-{
-	yaml_event_t event;
-	if (emit_made(w, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING), &event) < 0 ||
-		emit_made(w, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1), &event) < 0 ||
-		write_node(w, root, 0) < 0 || emit_made(w, yaml_document_end_event_initialize(&event, 1), &event) < 0)
-		return -w->err->code;
-	// Else libyaml writes "..." after a last text that ends in newlines; the end of the stream says as much.
-	w->emitter.open_ended = 0;
-	return emit_made(w, yaml_stream_end_event_initialize(&event), &event);
-}
-
-int yaml_write(const json_t *root, struct buf *out, struct error *err)
-{
-	CLEANUP(writer_release) struct writer w = {.out = out, .err = err};
-	if (yaml_emitter_initialize(&w.emitter) != 1)
-		return error_set(err, ENOMEM, "out of memory");
-	yaml_emitter_set_output(&w.emitter, write_handler, out);
-	yaml_emitter_set_indent(&w.emitter, 2);
-	yaml_emitter_set_width(&w.emitter, -1);
-	yaml_emitter_set_unicode(&w.emitter, 1);
-	return write_stream(&w, root);
 }
