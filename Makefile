@@ -46,7 +46,7 @@ MODE_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
 MODE_coverage := -O0 --coverage
 MODE := $(MODE_$(VARIANT))
 
-CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN)
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN) -include common/banned.h
 CFLAGS += -std=gnu17 -g $(MODE) -fno-common -fPIE $(WARN) $(WERROR)
 LDFLAGS += $(filter -fsanitize% --coverage,$(MODE)) -pie \
 	-Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
@@ -57,12 +57,14 @@ WEBHOOK := $(filter-out webhook/main.c,$(wildcard webhook/*.c))
 CLI := $(wildcard cli/*.c)
 LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(COMMON) $(WEBHOOK))
 LIB := $(OUT)/libcoco.a
+# Objects that are only a step on the way to a program stay, so that the next make finds them.
+.SECONDARY:
 POLICIES := $(wildcard common/policies/*.rego)
 POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(POLICIES))
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server $(OUT)/tests/bench_server
+TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server
 SOURCES := $(wildcard common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
 
 .PHONY: help
@@ -111,7 +113,6 @@ $(OUT)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/convert: $(OBJ)/tests/oracle/convert.o $(LIB)
 $(OUT)/tests/echo_server: $(OBJ)/tests/http/echo_server.o $(LIB)
-$(OUT)/tests/bench_server: $(OBJ)/tests/bench/bench_server.o $(LIB)
 $(TOOLS):
 	@mkdir -p $(@D)
 	$(say) LINK $@
@@ -154,13 +155,16 @@ coverage: ## line coverage of the unit tests and corpus properties, as text
 .PHONY: bench
 bench: ## measure the webhook beside a constant answer; see docs/performance.md
 	@hack/deps.sh build test
-	@$(MAKE) --no-print-directory build $(OUT)/tests/bench_server $(OUT)/tests/bench_load
+	@$(MAKE) --no-print-directory build $(OUT)/tests/bench_server $(BENCH)
 	@tests/bench/bench.py
 
-$(OUT)/tests/bench_load: $(OBJ)/tests/bench/bench_load.o $(LIB)
+# The readers that ours is compared with, where they are installed.
+BENCH := $(patsubst %,$(OUT)/tests/%,bench_load bench_handle json_readers)
+BENCH_LIBS := $(if $(wildcard /usr/include/yajl/yajl_parse.h),-lyajl) $(if $(wildcard /usr/include/cjson/cJSON.h),-lcjson)
+$(BENCH): $(OUT)/tests/%: $(OBJ)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(BENCH_LIBS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a minute (FUZZ_SECONDS=60), with clang

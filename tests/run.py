@@ -1,0 +1,130 @@
+#!/usr/bin/python3
+"""Runs the test suites, each a program that prints TAP, and ends with one line: N passed, N failed.
+
+    tests/run.py [--quick] [NAME...]     NAME: only suites whose name contains it; --quick: none that needs an API server
+
+A suite fails as a whole, beside its failed cases, where it prints fewer results than it planned, exits with another
+status than its results say, or takes longer than its limit. Everything that a suite prints is in build/test-logs/.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LOGS = ROOT / "build" / "test-logs"
+ASAN = "build/asan"
+TSAN = "build/tsan"
+ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "CMOCKA_MESSAGE_OUTPUT": "TAP",
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def suites(python):
+    """(name, command, seconds that it may take); python is the one with the packages of tests/requirements.txt."""
+    system = "/usr/bin/python3"
+    cocopipe, webhook = f"{ASAN}/bin/cocopipe", f"{ASAN}/bin/coco-webhook"
+    for program in sorted((ROOT / "tests/unit").glob("test_*.c")):
+        yield f"unit/{program.stem}", [f"{ASAN}/tests/unit/{program.stem}"], 120
+    for program in sorted((ROOT / "tests/fuzz").glob("fuzz_*.c")):
+        name = program.stem.removeprefix("fuzz_")
+        yield f"fuzz-replay/{name}", [f"{ASAN}/tests/fuzz/{program.stem}", f"tests/fuzz/corpus/{name}"], 300
+    yield "oracle/toml", [python, "tests/oracle/test_toml_oracle.py", f"{ASAN}/tests/convert"], 180
+    yield "oracle/yaml", [python, "tests/oracle/test_yaml_oracle.py", f"{ASAN}/tests/convert"], 180
+    yield "policy", [python, "tests/policy/test_policies.py"], 120
+    yield "golden", [python, "tests/golden/run.py", cocopipe], 120
+    yield "cli", [python, "tests/cli/test_cli.py", cocopipe], 180
+    yield "corpus", [python, "tests/corpus/test_corpus.py", cocopipe, webhook], 300
+    yield "hostile", [python, "tests/corpus/test_hostile.py", webhook, "build/bin/coco-webhook"], 300
+    yield "http/asan", [system, "tests/http/test_http_server.py", f"{ASAN}/tests/echo_server"], 300
+    yield "http/tsan", [system, "tests/http/test_http_server.py", f"{TSAN}/tests/echo_server"], 300
+    yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
+    yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
+
+
+def run(name, command, limit):
+    """Returns (text, exit status or None for too late)."""
+    log = LOGS / (name.replace("/", "-") + ".log")
+    with open(log, "wb") as out:
+        try:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                env=os.environ | ENVIRONMENT, start_new_session=True,
+            )
+        except OSError as e:
+            return f"not ok 1 - can't start {command[0]}: {e.strerror}\n", 1
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            status = None
+    return log.read_text(errors="replace"), status
+
+
+def judge(name, text, status, limit):
+    """Returns (passed, list of what failed)."""
+    passed = len(re.findall(r"^ok ", text, re.M))
+    failed = [line.removeprefix("not ok ") for line in re.findall(r"^not ok .*", text, re.M)]
+    plans = re.findall(r"^1\.\.(\d+)", text, re.M)
+    planned = sum(int(n) for n in plans)
+    if status is None:
+        failed.append(f"{name} took more than {limit} s")
+    elif not plans or planned != passed + len(failed):
+        failed.append(f"{name} planned {planned} results and printed {passed + len(failed)} (exit status {status})")
+    elif status != 0 and not failed:
+        failed.append(f"{name} exited with status {status}, though no result failed")
+    return passed, failed
+
+
+def show_failure(name, text):
+    shown = [line for line in text.splitlines() if not line.startswith("ok ")]
+    for line in shown[-60:]:
+        print(f"      {line}")
+    print(f"      (all of it: build/test-logs/{name.replace('/', '-')}.log)", flush=True)
+
+
+def main():
+    arguments = sys.argv[1:]
+    quick = "--quick" in arguments
+    wanted = [a for a in arguments if a != "--quick"]
+    python = subprocess.run(["hack/pyenv.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    total_passed, total_failed = 0, []
+    for name, command, limit in suites(python):
+        if (quick and name.startswith("e2e/")) or (wanted and not any(w in name for w in wanted)):
+            continue
+        start = time.monotonic()
+        text, status = run(name, command, limit)
+        passed, failed = judge(name, text, status, limit)
+        took = time.monotonic() - start
+        print(f"{'FAIL' if failed else 'ok  '}  {name:<28} {passed:5} passed {len(failed):3} failed {took:7.1f} s", flush=True)
+        if failed:
+            show_failure(name, text)
+        total_passed += passed
+        total_failed += [f"{name}: {f}" for f in failed]
+    if total_passed + len(total_failed) == 0:
+        total_failed.append("no suite ran")
+    if total_failed:
+        print("\nFailed:")
+    for f in total_failed:
+        print(f"  {f}")
+    print(f"{total_passed} passed, {len(total_failed)} failed")
+    return 1 if total_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
