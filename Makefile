@@ -159,7 +159,7 @@ bench: ## measure the webhook beside a constant answer; see docs/performance.md
 	@tests/bench/bench.py
 
 # The readers that ours is compared with, where they are installed.
-BENCH := $(patsubst %,$(OUT)/tests/%,bench_server bench_server bench_load bench_handle json_readers)
+BENCH := $(patsubst %,$(OUT)/tests/%,bench_server bench_load bench_handle json_readers)
 BENCH_LIBS := $(if $(wildcard /usr/include/yajl/yajl_parse.h),-lyajl) $(if $(wildcard /usr/include/cjson/cJSON.h),-lcjson)
 $(BENCH): $(OUT)/tests/%: $(OBJ)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)

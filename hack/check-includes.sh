@@ -21,7 +21,8 @@ for f in common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch]; do
 	done
 done
 
-for h in $(grep -lE '^// .*PURE$' common/*.h webhook/*.h controller/*.h 2>/dev/null); do
+mapfile -t pure < <(grep -lE '^// .*PURE$' common/*.h webhook/*.h controller/*.h 2>/dev/null)
+for h in "${pure[@]}"; do
 	for f in "$h" "${h%.h}.c" "${h%.h}_read.c" "${h%.h}_write.c" "${h%.h}_lint.c"; do
 		[ -f "$f" ] || continue
 		for i in unistd.h time.h fcntl.h dirent.h pthread.h sys/socket.h curl/curl.h microhttpd.h; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The static checks, each with a line of its own; exit 1 where one finds something. `make check` installs the tools.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=0
 step() {
@@ -21,13 +21,19 @@ mapfile -t programs < <(git ls-files 'common/*.c' 'webhook/*.c' 'controller/*.c'
 mapfile -t scripts < <(git ls-files 'hack/*.sh' '.ci/run')
 flags=(-std=gnu17 -D_GNU_SOURCE -I. -Ibuild/gen -include common/banned.h)
 
+# shellcheck disable=SC2317 # step calls these by name
 tidy() {
+	# shellcheck disable=SC2016 # the inner shell expands it
 	printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} sh -c \
 		'out=$(clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>&1) || { printf "%s\n" "$out" | grep -v "warnings generated"; exit 1; }' _ {}
 }
+# shellcheck disable=SC2317
 machine_paths() { ! git grep -nIE -e "$(dirname "$PWD")/" -- . ; }
+# shellcheck disable=SC2317
 keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KEY-----' -- . ':!*.c' ':!*.h' ':!*.md'; }
+# shellcheck disable=SC2317
 unfinished() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.c' '*.h' '*.sh' '*.py' ':!hack/check.sh'; }
+# shellcheck disable=SC2317
 large() { ! git ls-files -z '*.c' '*.h' | xargs -0 wc -l | awk '$2 != "total" && $1 > 900' | grep .; }
 
 make --no-print-directory build >/dev/null || exit 1

@@ -3,16 +3,17 @@
 # Through sudo if not root. Purposes: build, test, check, demo.
 set -euo pipefail
 
-packages_build="gcc libc6-dev make xxd pkgconf libmicrohttpd-dev libgnutls28-dev libssl-dev libyaml-dev libjansson-dev zlib1g-dev"
-packages_test="python3 python3-yaml python3-venv libcmocka-dev openssl curl procps diffutils libasan8 libubsan1 libtsan2"
-packages_check="clang-format clang-tidy cppcheck shellcheck codespell clang libclang-rt-14-dev gcovr git"
-packages_demo="python3 openssl curl diffutils procps"
+declare -A packages=(
+	[build]="gcc libc6-dev make xxd libmicrohttpd-dev libgnutls28-dev libssl-dev libyaml-dev libjansson-dev zlib1g-dev"
+	[test]="python3 python3-venv libcmocka-dev openssl curl procps diffutils libasan8 libubsan1 libtsan2"
+	[check]="clang-format clang-tidy cppcheck shellcheck codespell clang libclang-rt-14-dev gcovr git"
+	[demo]="python3 openssl curl diffutils procps"
+)
 
 missing=()
 for purpose in "$@"; do
-	list="packages_$purpose"
-	[ -n "${!list:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo" >&2; exit 2; }
-	for p in ${!list}; do
+	[ -n "${packages[$purpose]:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo" >&2; exit 2; }
+	for p in ${packages[$purpose]}; do
 		# One file tells for each package; dpkg itself takes a tenth of a second.
 		compgen -G "/var/lib/dpkg/info/$p.list" >/dev/null || compgen -G "/var/lib/dpkg/info/$p:*.list" >/dev/null ||
 			missing+=("$p")
