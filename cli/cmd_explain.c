@@ -24,11 +24,12 @@ static void print_steps(const struct explain *e)
 		(void)printf("%-*s  %-*s  %s\n", rule, e->steps[i].rule, outcome, e->steps[i].outcome, e->steps[i].text);
 }
 
-static int conclude(const struct input *in, const struct decision *d)
+static int conclude(struct input *in, const struct decision *d)
 {
 	struct str ns = review_namespace(&in->review);
 	struct str name = pod_display_name(&in->review.object);
-	(void)printf("\nPod %.*s of namespace %.*s: ", STR_ARG(name), STR_ARG(ns));
+	const char *who = arena_printf(&in->arena, "Pod %.*s of namespace %.*s", STR_ARG(name), STR_ARG(ns));
+	(void)printf("\n%s: ", input_printable(in, who));
 	switch (d->verdict) {
 	case VERDICT_CONFIDENTIAL:
 		(void)printf("confidential%s.\n", d->nedits > 0 ? "" : " already; nothing to change");
@@ -39,7 +40,7 @@ static int conclude(const struct input *in, const struct decision *d)
 	case VERDICT_DENIED:
 		break;
 	}
-	(void)printf("denied (%s): %s.\n", d->cause, d->message);
+	(void)printf("denied (%s): %s.\n", d->cause, input_printable(in, d->message));
 	return EXIT_FAILURE;
 }
 

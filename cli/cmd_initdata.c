@@ -143,7 +143,9 @@ static int run_build(void)
 		return usage_failure("-o must be annotation or toml");
 	if ((world.nprofile_files > 0) == (arg_file != NULL))
 		return usage_failure("give either -f FILE with initdata in TOML, or --profile FILE");
-	int rc = arg_file != NULL ? read_initdata(arg_file, &toml, &err) : build_from_profile(&toml, &err);
+	if (arg_file != NULL && read_initdata(arg_file, &toml, &err) < 0)
+		return usage_failure(err.msg);
+	int rc = arg_file != NULL ? 0 : build_from_profile(&toml, &err);
 	if (rc == 0 && initdata_parse(buf_str(&toml), &i, &err) < 0)
 		rc = error_prefix(&err, "%s", arg_file != NULL ? arg_file : "profile");
 	if (rc == 0 && !as_toml)
@@ -172,7 +174,8 @@ static int cmd_build(int argc, char **argv)
 	};
 	const struct command_spec command = {"cocopipe initdata build",
 										 "-f FILE | --profile FILE [-o annotation|toml]",
-										 "Makes the value of the annotation " KATA_INITDATA ".",
+										 "Makes the value of the annotation " KATA_INITDATA ".\n"
+										 "Exit status: 0 made, 1 refused, 2 usage or unreadable input.",
 										 options,
 										 5,
 										 0};

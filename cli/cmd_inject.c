@@ -39,7 +39,7 @@ static int print_pod(const struct input *in, const struct buf *patch, struct err
 	return rc < 0 ? rc : print_tree(in->pod, err);
 }
 
-static int print_decision(struct input *in, const struct decision *d, struct error *err)
+static int print_decision(struct input *in, struct decision *d, struct error *err)
 {
 	CLEANUP_BUF
 	struct buf out = BUF_INIT(OUTPUT_MAX);
@@ -58,14 +58,14 @@ static int print_decision(struct input *in, const struct decision *d, struct err
 	return in->pod != NULL ? print_pod(in, &out, err) : 0;
 }
 
-static int report(const struct decision *d)
+static int report(struct input *in, const struct decision *d)
 {
 	for (size_t i = 0; i < d->nwarnings; i++)
-		(void)fprintf(stderr, "Warning: %s\n", d->warnings[i]);
+		(void)fprintf(stderr, "Warning: %s\n", input_printable(in, d->warnings[i]));
 	if (d->verdict == VERDICT_LEFT_ALONE)
 		(void)fprintf(stderr, "left alone: %s ('cocopipe explain' tells why)\n", d->cause);
 	if (d->verdict == VERDICT_DENIED)
-		(void)fprintf(stderr, "denied: %s\n", d->message);
+		(void)fprintf(stderr, "denied: %s\n", input_printable(in, d->message));
 	return d->verdict == VERDICT_DENIED ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -87,7 +87,7 @@ static int run(void)
 	decide_review(ENDPOINT_MUTATE, in.catalog, &in.review, &in.arena, NULL, &d);
 	if (print_decision(&in, &d, &err) < 0)
 		return usage_failure(err.msg);
-	return report(&d);
+	return report(&in, &d);
 }
 
 int cmd_inject(int argc, char **argv)

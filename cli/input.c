@@ -121,7 +121,8 @@ static int parse_review(struct input *in, struct error *err)
 {
 	if (review_read(str_from(in->text), &in->arena, &in->review, err) != REVIEW_OK)
 		return -EINVAL;
-	in->pod = json_object_get(json_object_get(in->tree, "request"), "object");
+	json_t *object = json_object_get(json_object_get(in->tree, "request"), "object");
+	in->pod = json_is_object(object) ? object : NULL; // null where something is deleted
 	return 0;
 }
 
@@ -183,6 +184,13 @@ int input_read(struct input_args *args, struct input *ret, struct error *err)
 	if (rc < 0)
 		return error_prefix(err, "%s", args->file);
 	return build_catalog(args, ret, err);
+}
+
+const char *input_printable(struct input *in, const char *text)
+{
+	char *copy = arena_printf(&in->arena, "%s", text);
+	text_sanitize(copy);
+	return copy;
 }
 
 void input_release(struct input *in)

@@ -65,6 +65,8 @@ struct input {
 // Reads the file and builds the catalog; notes and problems go to stderr.
 int input_read(struct input_args *args, struct input *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
+// A copy that can't control a terminal, for messages with text of a pod in them. Lives as long as in.
+const char *input_printable(struct input *in, const char *text) __attribute__((nonnull, returns_nonnull));
 void input_release(struct input *in) __attribute__((nonnull));
 #define CLEANUP_INPUT CLEANUP(input_release)
 

@@ -5,11 +5,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/mem.h"
 
 // Below malloc's mmap threshold, so that a server's next request gets the same memory back without a system call.
 #define CHUNK_BYTES ((size_t)32 * 1024)
+#define PRINTF_FIRST_TRY 256
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -42,10 +44,16 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	va_list again;
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	// Mostly it fits here, and is formatted once.
+	char first[PRINTF_FIRST_TRY];
+	int n = vsnprintf(first, sizeof(first), fmt, ap);
 	va_end(ap);
-	char *text = arena_alloc(a, (size_t)(n < 0 ? 0 : n) + 1, 1);
-	(void)vsnprintf(text, (size_t)(n < 0 ? 0 : n) + 1, fmt, again);
+	size_t bytes = (size_t)(n < 0 ? 0 : n);
+	char *text = arena_alloc(a, bytes + 1, 1);
+	if (bytes < sizeof(first))
+		memcpy(text, first, bytes);
+	else
+		(void)vsnprintf(text, bytes + 1, fmt, again);
 	va_end(again);
 	return text;
 }

@@ -7,6 +7,8 @@
 
 #include "common/mem.h"
 
+#define PRINTF_FIRST_TRY 256
+
 void buf_release(struct buf *b)
 {
 	free(b->p);
@@ -35,6 +37,7 @@ char *buf_reserve(struct buf *b, size_t n)
 		if (cap > b->max + 1)
 			cap = b->max + 1;
 		b->p = xreallocarray(b->p, cap, 1);
+		b->p[b->n] = '\0'; // what is reserved may never be committed
 		b->cap = cap;
 	}
 	return b->p + b->n;
@@ -77,13 +80,17 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_list again;
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	// Mostly it fits here, and is formatted once.
+	char first[PRINTF_FIRST_TRY];
+	int n = vsnprintf(first, sizeof(first), fmt, ap);
 	va_end(ap);
 	char *to = n >= 0 ? buf_reserve(b, (size_t)n) : NULL;
-	if (to != NULL) {
+	if (to != NULL && (size_t)n < sizeof(first))
+		memcpy(to, first, (size_t)n);
+	else if (to != NULL)
 		(void)vsnprintf(to, (size_t)n + 1, fmt, again);
+	if (to != NULL)
 		buf_commit(b, (size_t)n);
-	}
 	va_end(again);
 }
 

@@ -25,6 +25,7 @@ struct catalog_dir {
 	char *system_ns;
 	struct listing loaded;
 	struct listing seen; // at the last look; no documents
+	bool has_seen;       // there was a last look, and the folder could be read
 };
 
 static void free_file(struct file *f)
@@ -88,7 +89,8 @@ static int list_files(const char *path, struct listing *ret, struct error *err)
 	if (dir == NULL)
 		return error_set(err, errno, "can't read folder %s: %s; --profiles names a folder of YAML files", path,
 						 strerror(errno));
-	for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
+	errno = 0;
+	for (const struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
 		if (!is_document_name(e->d_name))
 			continue;
 		if (l.n == CATALOG_DIR_FILES_MAX) {
@@ -99,6 +101,11 @@ static int list_files(const char *path, struct listing *ret, struct error *err)
 		char *full = xasprintf("%s/%s", path, e->d_name);
 		l.v = xreallocarray(l.v, l.n + 1, sizeof(*l.v));
 		l.v[l.n++] = (struct file){.name = xstrdup(e->d_name), .mark = file_mark(full)};
+	}
+	int failed = errno;
+	if (failed != 0) {
+		listing_release(&l);
+		return error_set(err, failed, "can't read folder %s to its end: %s", path, strerror(failed));
 	}
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), by_name);
@@ -120,11 +127,12 @@ bool catalog_dir_changed(struct catalog_dir *d)
 {
 	struct error err;
 	struct listing now = {0};
-	if (list_files(d->path, &now, &err) < 0)
-		return false; // gone for a moment, or for good: what was loaded stays in force
-	bool settled = same(&now, &d->seen);
+	bool read = list_files(d->path, &now, &err) == 0;
+	bool settled = read && d->has_seen && same(&now, &d->seen);
 	listing_release(&d->seen);
 	d->seen = now;
+	d->has_seen = read;
+	// Where it is gone, for a moment or for good, what was loaded stays in force.
 	return settled && !same(&now, &d->loaded);
 }
 

@@ -21,7 +21,8 @@ static const char *type_name(const json_t *v)
 
 static int wrong_type(const char *path, const json_t *v, const char *wanted, struct error *err)
 {
-	const char *hint = json_is_string(v) || strcmp(wanted, "a string") != 0 ? "" : " (put it in quotes)";
+	bool scalar = json_is_number(v) || json_is_boolean(v);
+	const char *hint = scalar && strcmp(wanted, "a string") == 0 ? " (put it in quotes)" : "";
 	return error_set(err, EINVAL, "%s must be %s, not %s%s", path, wanted, type_name(v), hint);
 }
 
@@ -45,10 +46,12 @@ static int decode_quantity(const json_t *v, const char *path, int64_t *ret, stru
 {
 	char number[64];
 	const char *text = json_string_value(v);
-	if (json_is_number(v)) {
-		(void)snprintf(number, sizeof(number), "%.17g", json_number_value(v));
+	if (json_is_integer(v))
+		(void)snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+	else if (json_is_real(v))
+		(void)snprintf(number, sizeof(number), "%.17g", json_real_value(v));
+	if (json_is_number(v))
 		text = number;
-	}
 	if (text == NULL)
 		return wrong_type(path, v, "a quantity such as 8Gi", err);
 	int rc = quantity_parse(str_from(text), ret, err);

@@ -22,7 +22,7 @@ void text_sanitize(char *text)
 {
 	for (char *c = text; *c != '\0'; c++) {
 		unsigned char u = (unsigned char)*c;
-		if ((u < 0x20 && u != '\n') || u == 0x7F)
+		if (u < 0x20 || u == 0x7F)
 			*c = '?';
 	}
 	text[whole_utf8(text, strlen(text))] = '\0';

@@ -26,7 +26,7 @@ struct http_response {
 	int retry_after_s;        // 0: no Retry-After header
 };
 
-#define HTTP_RESPONSE_MAX ((size_t)8 * 1024 * 1024)
+#define HTTP_RESPONSE_MAX ((size_t)2 * 1024 * 1024)
 
 typedef void (*http_handler)(void *ctx, const struct http_request *req, struct http_response *resp);
 
@@ -47,15 +47,15 @@ struct http_limits {
 	// For a TLS handshake; from a request's first byte to its last; for the peer to take the answer. What takes
 	// longer is closed within a second or an eighth of this; a body whose bytes still come gets a 408 before.
 	unsigned request_timeout_s;
-	size_t connection_memory; // allocated for each connection, half for its headers; larger ones get 431. 16 KiB is good
+	size_t connection_memory; // allocated for each, half for its headers; larger ones get 431. 16 KiB is good
 };
 
 struct http_config {
-	struct str name;        // for logs: "admission", "plain"
-	const char *listen;     // ADDRESS:PORT, [IPV6]:PORT, or :PORT for all addresses; port 0 picks a free one
-	struct str cert_pem;    // certificate chain; absent (p NULL) for plain HTTP. Copied.
-	struct str key_pem;     // not copied: only the parsed key is kept
-	unsigned threads;       // 1 to 64, each with an event loop of its own and an equal share of the connections
+	struct str name;     // for logs: "admission", "plain"
+	const char *listen;  // ADDRESS:PORT, [IPV6]:PORT, or :PORT for all addresses; port 0 picks a free one
+	struct str cert_pem; // certificate chain; absent (p NULL) for plain HTTP. Not kept.
+	struct str key_pem;  // not copied: only the parsed key is kept
+	unsigned threads;    // 1 to 64, each with an event loop of its own and its share of the connections
 	struct http_limits limits;
 	const struct http_route *routes; // borrowed for the server's life
 	size_t nroutes;

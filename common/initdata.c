@@ -38,9 +38,12 @@ static int build_aa(const struct initdata_source *s, struct buf *out, struct err
 static json_t *image_tree(const struct initdata_source *s)
 {
 	json_t *proxy = NULL;
-	if (s->https_proxy != NULL || s->http_proxy != NULL || s->no_proxy != NULL)
+	if (s->https_proxy != NULL || s->http_proxy != NULL || s->no_proxy != NULL) {
 		proxy = json_pack("{s:s*, s:s*, s:s*}", "https_proxy", s->https_proxy, "http_proxy", s->http_proxy, "no_proxy",
 						  s->no_proxy);
+		if (proxy == NULL)
+			return NULL;
+	}
 	json_t *roots = s->image_extra_root_certificates != NULL && json_array_size(s->image_extra_root_certificates) > 0
 						? json_deep_copy(s->image_extra_root_certificates)
 						: NULL;

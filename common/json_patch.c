@@ -34,7 +34,10 @@ static int put(json_t *parent, const char *token, json_t *value, bool must_exist
 	if (must_exist && child(parent, token) == NULL)
 		return error_set(err, ENOENT, "\"%s\" is not there to be replaced", token);
 	if (json_is_object(parent))
-		return json_object_set(parent, token, value) == 0 ? 0 : error_set(err, EINVAL, "\"%s\" can't be set", token);
+		// A copy: a later operation may change what this one put in, but not the patch.
+		return json_object_set_new(parent, token, json_deep_copy(value)) == 0
+				   ? 0
+				   : error_set(err, EINVAL, "\"%s\" can't be set", token);
 	return error_set(err, EINVAL, "\"%s\" has no object around it", token);
 }
 
@@ -62,6 +65,8 @@ static int apply_one(json_t *document, const json_t *op, struct error *err)
 
 int json_patch_apply(json_t *document, const json_t *patch, struct error *err)
 {
+	if (json_typeof(patch) != JSON_ARRAY)
+		return error_set(err, EINVAL, "a patch must be a list of operations");
 	for (size_t i = 0; i < json_array_size(patch); i++)
 		if (apply_one(document, json_array_get(patch, i), err) < 0)
 			return error_prefix(err, "operation %zu of the patch", i);

@@ -1,5 +1,6 @@
 #include "common/json_read.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static void path_text(const struct json_read *r, struct buf *path)
 	}
 }
 
-static void fail(struct json_read *r, enum json_fault fault, const char *what)
+static __attribute__((noinline, cold)) void fail(struct json_read *r, enum json_fault fault, const char *what)
 {
 	if (r->fault != JSON_FAULT_NONE)
 		return;
@@ -56,13 +57,19 @@ static void fail(struct json_read *r, enum json_fault fault, const char *what)
 	r->p = r->end;
 }
 
+static __attribute__((noinline)) char peek_past_space(struct json_read *r)
+{
+	while (r->p < r->end && (*r->p == ' ' || *r->p == '\n' || *r->p == '\t' || *r->p == '\r'))
+		r->p++;
+	return r->p < r->end ? *r->p : '\0';
+}
+
 // The next byte that isn't white space, 0 at the end or after a fault.
 static inline char peek(struct json_read *r)
 {
-	for (; r->p < r->end; r->p++)
-		if ((unsigned char)*r->p > ' ' || (*r->p != ' ' && *r->p != '\n' && *r->p != '\t' && *r->p != '\r'))
-			return *r->p;
-	return '\0';
+	if (r->p < r->end && (unsigned char)*r->p > ' ')
+		return *r->p;
+	return peek_past_space(r);
 }
 
 static bool literal(struct json_read *r, const char *word, size_t n)
@@ -124,27 +131,30 @@ static int64_t unicode_escape(const char **p, const char *end)
 // from: the raw text between the quotes, already checked for everything but its escapes. Escapes never grow.
 static struct str unescape(struct json_read *r, struct str from)
 {
+	static const char means[256] = {
+		['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
 	char *to = arena_alloc(r->arena, from.n + 1, 1);
 	size_t n = 0;
 	const char *end = from.p + from.n;
 	for (const char *p = from.p; p < end;) {
-		if (*p != '\\') {
-			to[n++] = *p++;
-			continue;
-		}
-		static const char names[] = "\"\\/bfnrt";
-		static const char means[] = "\"\\/\b\f\n\r\t";
-		const char *known = strchr(names, p[1]);
+		const char *slash = memchr(p, '\\', (size_t)(end - p));
+		size_t plain = (size_t)((slash != NULL ? slash : end) - p);
+		memcpy(to + n, p, plain);
+		n += plain;
+		p += plain;
+		if (slash == NULL)
+			break;
+		char name = p[1];
 		p += 2;
-		if (p[-1] == 'u') {
+		if (name == 'u') {
 			int64_t c = unicode_escape(&p, end);
 			if (c < 0) {
 				fail(r, JSON_FAULT_SYNTAX, "a \\u escape is not a Unicode character");
 				return (struct str){0};
 			}
 			n += utf8_put(to + n, (uint32_t)c);
-		} else if (known != NULL && p[-1] != '\0') {
-			to[n++] = means[known - names];
+		} else if (means[(unsigned char)name] != '\0') {
+			to[n++] = means[(unsigned char)name];
 		} else {
 			fail(r, JSON_FAULT_SYNTAX, "unknown escape in a string");
 			return (struct str){0};
@@ -161,26 +171,25 @@ static inline const char *plain_run(const char *p, const char *end)
 	for (; end - p >= 8; p += 8) {
 		uint64_t w;
 		memcpy(&w, p, sizeof(w));
+		w = le64toh(w);
 		uint64_t quote = w ^ (ones * '"');
 		uint64_t slash = w ^ (ones * '\\');
-		// A high bit is set where a byte is zero (the xors), below 0x20, or 0x80 and above; a borrow can only set
-		// one too many behind such a byte, which costs a look at the table, not an error.
-		if ((((quote - ones) | (slash - ones) | (w - ones * 0x20) | w) & highs) != 0)
-			break;
+		// A high bit is set where a byte is zero (the xors), below 0x20, or 0x80 and above. A borrow can set one too
+		// many, but only behind such a byte: the first is right.
+		uint64_t stops = ((quote - ones) | (slash - ones) | (w - ones * 0x20) | w) & highs;
+		if (stops != 0)
+			return p + __builtin_ctzll(stops) / 8;
 	}
 	while (p < end && !stops_string[(unsigned char)*p])
 		p++;
 	return p;
 }
 
-// At an opening quote.
-static struct str scan_string(struct json_read *r)
+// The rest of a string that begins at `begin`, from the first byte at p that isn't plain.
+static __attribute__((noinline)) struct str scan_special(struct json_read *r, const char *begin, const char *p)
 {
-	const char *p = r->p + 1;
-	const char *begin = p;
 	bool escapes = false;
-	for (;;) {
-		p = plain_run(p, r->end);
+	for (;; p = plain_run(p, r->end)) {
 		if (p == r->end) {
 			r->p = p;
 			fail(r, JSON_FAULT_SYNTAX, "the text ends inside a string");
@@ -210,6 +219,17 @@ static struct str scan_string(struct json_read *r)
 	r->p = p + 1;
 	struct str raw = {begin, (size_t)(p - begin)};
 	return escapes ? unescape(r, raw) : raw;
+}
+
+// At an opening quote.
+static inline struct str scan_string(struct json_read *r)
+{
+	const char *begin = r->p + 1;
+	const char *p = plain_run(begin, r->end);
+	if (p == r->end || *p != '"')
+		return scan_special(r, begin, p);
+	r->p = p + 1;
+	return (struct str){begin, (size_t)(p - begin)};
 }
 
 static size_t digits(struct json_read *r)
@@ -248,7 +268,7 @@ static struct str scan_number(struct json_read *r)
 	return (struct str){from, (size_t)(r->p - from)};
 }
 
-static bool enter(struct json_read *r, bool object)
+static inline bool enter(struct json_read *r, bool object)
 {
 	if (r->depth == JSON_DEPTH_MAX) {
 		fail(r, JSON_FAULT_SYNTAX, "nested too deeply");
@@ -331,53 +351,76 @@ static void duplicate(struct json_read *r, struct str key)
 	fail(r, JSON_FAULT_SYNTAX, what);
 }
 
-static void remember_key(struct json_read *r, struct str key)
+// Most keys differ from all before them in this: one of 64 bits, by length and some characters.
+static inline uint64_t key_mark(struct str key)
 {
-	size_t first = r->level[r->depth - 1].first_key;
-	if (r->nkeys - first < KEYS_COMPARED_DIRECTLY)
-		for (size_t i = first; i < r->nkeys; i++)
-			if (r->keys[i].n == key.n && memcmp(r->keys[i].p, key.p, key.n) == 0) {
-				duplicate(r, key);
-				return;
-			}
-	if (r->nkeys == r->keys_cap) {
-		size_t cap = r->keys_cap > 0 ? r->keys_cap * 2 : 64;
-		struct str *grown = arena_alloc(r->arena, cap, sizeof(*grown));
-		if (r->nkeys > 0)
-			memcpy(grown, r->keys, r->nkeys * sizeof(*grown));
-		r->keys = grown;
-		r->keys_cap = cap;
+	if (key.n == 0)
+		return 1;
+	size_t sum = key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)key.p[key.n - 1] * 11U;
+	return (uint64_t)1 << (sum % 64);
+}
+
+static bool known_key(const struct json_read *r, size_t first, struct str key)
+{
+	for (size_t i = first; i < r->nkeys; i++)
+		if (r->keys[i].n == key.n && memcmp(r->keys[i].p, key.p, key.n) == 0)
+			return true;
+	return false;
+}
+
+static void grow_keys(struct json_read *r)
+{
+	size_t cap = r->keys_cap > 0 ? r->keys_cap * 2 : 64;
+	struct str *grown = arena_alloc(r->arena, cap, sizeof(*grown));
+	if (r->nkeys > 0)
+		memcpy(grown, r->keys, r->nkeys * sizeof(*grown));
+	r->keys = grown;
+	r->keys_cap = cap;
+}
+
+static inline void remember_key(struct json_read *r, struct json_level *l, struct str key)
+{
+	uint64_t mark = key_mark(key);
+	if ((l->key_marks & mark) != 0 && r->nkeys - l->first_key < KEYS_COMPARED_DIRECTLY &&
+		known_key(r, l->first_key, key)) {
+		duplicate(r, key);
+		return;
 	}
+	l->key_marks |= mark;
+	if (r->nkeys == r->keys_cap)
+		grow_keys(r);
 	r->keys[r->nkeys++] = key;
 }
 
-static void leave(struct json_read *r)
+// An object of many keys: those not compared when they came.
+static void check_many_keys(struct json_read *r, struct str *keys, size_t n)
 {
-	struct json_level *l = &r->level[r->depth - 1];
+	qsort(keys, n, sizeof(*keys), compare_keys);
+	for (size_t i = 1; i < n; i++)
+		if (compare_keys(&keys[i - 1], &keys[i]) == 0) {
+			duplicate(r, keys[i]);
+			return;
+		}
+}
+
+static inline void leave(struct json_read *r, const struct json_level *l)
+{
 	size_t n = r->nkeys - l->first_key;
-	if (l->object && n > KEYS_COMPARED_DIRECTLY) {
-		struct str *keys = r->keys + l->first_key;
-		qsort(keys, n, sizeof(*keys), compare_keys);
-		for (size_t i = 1; i < n; i++)
-			if (compare_keys(&keys[i - 1], &keys[i]) == 0) {
-				duplicate(r, keys[i]);
-				return;
-			}
-	}
+	if (n > KEYS_COMPARED_DIRECTLY)
+		check_many_keys(r, r->keys + l->first_key, n);
+	if (r->fault != JSON_FAULT_NONE)
+		return;
 	r->nkeys = l->first_key;
 	r->depth--;
 	r->p++;
 }
 
 // Positions before the next member or item of the innermost container; false at its end, which is left.
-static bool next_element(struct json_read *r, char close)
+static inline bool next_element(struct json_read *r, struct json_level *l, char close)
 {
-	if (r->fault != JSON_FAULT_NONE)
-		return false;
-	struct json_level *l = &r->level[r->depth - 1];
 	char c = peek(r);
 	if (c == close) {
-		leave(r);
+		leave(r, l);
 		return false;
 	}
 	if (l->started) {
@@ -390,39 +433,53 @@ static bool next_element(struct json_read *r, char close)
 	return true;
 }
 
-bool json_next_key(struct json_read *r, struct str *ret_key)
+// The next member's key is left in the level.
+static inline bool next_key(struct json_read *r, struct json_level *l)
 {
-	if (!next_element(r, '}'))
+	if (!next_element(r, l, '}'))
 		return false;
-	struct json_level *l = &r->level[r->depth - 1];
 	if (peek(r) != '"') {
 		fail(r, JSON_FAULT_SYNTAX, "expected a key in double quotes");
 		return false;
 	}
 	struct str key = scan_string(r);
-	if (r->fault != JSON_FAULT_NONE)
+	if (key.p == NULL)
 		return false;
 	l->key = key;
 	l->started = true;
-	remember_key(r, key);
-	if (r->fault == JSON_FAULT_NONE && peek(r) != ':')
+	remember_key(r, l, key);
+	if (peek(r) != ':')
 		fail(r, JSON_FAULT_SYNTAX, "expected ':'");
 	if (r->fault != JSON_FAULT_NONE)
 		return false;
 	r->p++;
-	*ret_key = key;
+	return true;
+}
+
+static inline bool next_item(struct json_read *r, struct json_level *l)
+{
+	if (!next_element(r, l, ']'))
+		return false;
+	if (l->started)
+		l->index++;
+	l->started = true;
+	return true;
+}
+
+bool json_next_key(struct json_read *r, struct str *ret_key)
+{
+	if (r->fault != JSON_FAULT_NONE)
+		return false;
+	struct json_level *l = &r->level[r->depth - 1];
+	if (!next_key(r, l))
+		return false;
+	*ret_key = l->key;
 	return true;
 }
 
 bool json_next_item(struct json_read *r)
 {
-	if (!next_element(r, ']'))
-		return false;
-	struct json_level *l = &r->level[r->depth - 1];
-	if (l->started)
-		l->index++;
-	l->started = true;
-	return true;
+	return r->fault == JSON_FAULT_NONE && next_item(r, &r->level[r->depth - 1]);
 }
 
 struct str json_read_string(struct json_read *r)
@@ -457,9 +514,6 @@ bool json_read_bool(struct json_read *r)
 static void skip_scalar(struct json_read *r, char c)
 {
 	switch (c) {
-	case '"':
-		(void)scan_string(r);
-		break;
 	case 't':
 		(void)literal(r, "true", 4);
 		break;
@@ -477,27 +531,35 @@ static void skip_scalar(struct json_read *r, char c)
 	}
 }
 
+// Up and out of whatever ends here, to the next value inside what is skipped. false: there is none.
+static inline bool next_inside(struct json_read *r, size_t outside)
+{
+	while (r->fault == JSON_FAULT_NONE && r->depth > outside) {
+		struct json_level *l = &r->level[r->depth - 1];
+		if (l->object ? next_key(r, l) : next_item(r, l))
+			return true;
+	}
+	return false;
+}
+
 struct str json_skip(struct json_read *r)
 {
 	char c = peek(r);
 	const char *from = r->p;
 	size_t outside = r->depth;
-	for (;;) {
-		if (c == '{' || c == '[')
+	for (;; c = peek(r)) {
+		if (c == '"')
+			(void)scan_string(r);
+		else if (c == '{' && r->end - r->p >= 2 && r->p[1] == '}' && r->depth < JSON_DEPTH_MAX)
+			r->p += 2; // as half of all objects in managedFields
+		else if (c == '{' || c == '[')
 			(void)enter(r, c == '{');
 		else
 			skip_scalar(r, c);
-		// Up and out of whatever ends here, to the next value, if there is one inside what we skip.
-		struct str key;
-		while (r->fault == JSON_FAULT_NONE && r->depth > outside &&
-			   !(r->level[r->depth - 1].object ? json_next_key(r, &key) : json_next_item(r)))
-			continue;
-		if (r->fault != JSON_FAULT_NONE)
-			return (struct str){0};
-		if (r->depth == outside)
-			return (struct str){from, (size_t)(r->p - from)};
-		c = peek(r);
+		if (!next_inside(r, outside))
+			break;
 	}
+	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
 }
 
 int json_read_end(struct json_read *r)

@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/arena.h"
 #include "common/error.h"
@@ -32,9 +33,10 @@ enum json_fault {
 };
 
 struct json_level {
-	struct str key;   // in an object
-	size_t index;     // in an array
-	size_t first_key; // where this object's keys start in keys[]
+	struct str key;     // in an object
+	size_t index;       // in an array
+	size_t first_key;   // where this object's keys start in keys[]
+	uint64_t key_marks; // a bit for each key, of 64: what is unset is surely a new key
 	bool object;
 	bool started;
 };

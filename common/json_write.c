@@ -4,28 +4,40 @@
 
 #include "common/utf8.h"
 
+// The end of what stands as it is, from p on, but for characters above U+007F.
+static const char *plain_end(const char *p, const char *end)
+{
+	while (p < end && *p >= 0x20 && *p < 0x7F && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+// Writes the character at p, which isn't plain; returns what follows it.
+static const char *write_special(struct buf *out, const char *p, const char *end)
+{
+	unsigned char c = (unsigned char)*p;
+	size_t whole = c < 0x80 ? 1 : utf8_sequence((const unsigned char *)p, (size_t)(end - p));
+	if (c == '"' || c == '\\' || c == '\n')
+		buf_add(out, (char[]){'\\', c == '\n' ? 'n' : *p}, 2);
+	else if (c < 0x20)
+		buf_addf(out, "\\u%04x", c);
+	else if (whole > 0)
+		buf_add(out, p, whole);
+	else
+		buf_addz(out, "\xEF\xBF\xBD");
+	return p + (whole > 0 ? whole : 1);
+}
+
 void json_write_string(struct buf *out, struct str s)
 {
+	const char *end = s.p + s.n;
 	buf_addc(out, '"');
-	size_t plain = 0; // where the run of bytes begins that need no escape
-	for (size_t i = 0; i < s.n;) {
-		unsigned char c = (unsigned char)s.p[i];
-		size_t whole = c < 0x80 ? 1 : utf8_sequence((const unsigned char *)s.p + i, s.n - i);
-		if (whole > 0 && c >= 0x20 && c != '"' && c != '\\') {
-			i += whole;
-			continue;
-		}
-		buf_add(out, s.p + plain, i - plain);
-		if (c == '"' || c == '\\')
-			buf_addf(out, "\\%c", c);
-		else if (c == '\n')
-			buf_addz(out, "\\n");
-		else if (c < 0x20)
-			buf_addf(out, "\\u%04x", c);
-		else
-			buf_addz(out, "\xEF\xBF\xBD");
-		plain = ++i;
+	for (const char *p = s.p; p < end;) {
+		const char *plain = p;
+		p = plain_end(p, end);
+		buf_add(out, plain, (size_t)(p - plain));
+		if (p < end)
+			p = write_special(out, p, end);
 	}
-	buf_add(out, s.p + plain, s.n - plain);
 	buf_addc(out, '"');
 }

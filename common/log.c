@@ -72,9 +72,9 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 {
 	unsigned char first = p[0];
 	size_t want = first >= 0xC2 && first < 0xE0   ? 2
-		      : first >= 0xE0 && first < 0xF0 ? 3
-		      : first >= 0xF0 && first < 0xF5 ? 4
-						      : 0;
+				  : first >= 0xE0 && first < 0xF0 ? 3
+				  : first >= 0xF0 && first < 0xF5 ? 4
+												  : 0;
 	if (want == 0 || n < want)
 		return 0;
 	unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
@@ -115,6 +115,15 @@ static size_t escape_one(const unsigned char *p, size_t n, char out[LOG_ESCAPED_
 	return took;
 }
 
+// How many bytes of text from p on stand for themselves.
+static size_t plain_run(const unsigned char *p, size_t n)
+{
+	size_t i = 0;
+	while (i < n && p[i] >= 0x20 && p[i] < 0x7F && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
 // A JSON string, quotes included. Cut at a whole character when the line is full, and still closed, where cut is
 // allowed; nothing usable otherwise.
 static bool line_add_string(struct line *l, struct str s, bool may_cut)
@@ -123,6 +132,13 @@ static bool line_add_string(struct line *l, struct str s, bool may_cut)
 		return false;
 	const unsigned char *p = (const unsigned char *)s.p;
 	for (size_t i = 0; i < s.n;) {
+		size_t room = LOG_ROOM - l->n;
+		room -= room > 0 ? 1 : 0; // for the quote
+		size_t run = plain_run(p + i, s.n - i < room ? s.n - i : room);
+		(void)line_add(l, (const char *)p + i, run);
+		i += run;
+		if (i == s.n)
+			break;
 		char out[LOG_ESCAPED_MAX + 1];
 		size_t n = 0;
 		i += escape_one(p + i, s.n - i, out, &n);
@@ -155,8 +171,8 @@ static void line_add_field(struct line *l, const struct log_field *f)
 	if (f->kind == LOG_KIND_STR && f->s.p == NULL)
 		return;
 	size_t before = l->n;
-	bool ok = line_addz(l, ",") && line_add_string(l, str_from(f->key), false) && line_addz(l, ":") &&
-		  line_add_value(l, f);
+	bool ok =
+		line_addz(l, ",") && line_add_string(l, str_from(f->key), false) && line_addz(l, ":") && line_add_value(l, f);
 	if (!ok)
 		l->n = before;
 }
@@ -167,10 +183,10 @@ static void line_add_head(struct line *l, enum log_level level, const char *msg)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	struct tm utc = {0};
 	(void)gmtime_r(&now.tv_sec, &utc);
-	char stamp[40] = "";
-	(void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	int n = snprintf(l->text, LOG_ROOM, "{\"ts\":\"%s.%03ldZ\",\"level\":\"%s\",\"msg\":", stamp,
-			 now.tv_nsec / 1000000, LEVEL_NAMES[(size_t)level < NLEVELS ? (size_t)level : NLEVELS - 1]);
+	int n = snprintf(l->text, LOG_ROOM,
+					 "{\"ts\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"level\":\"%s\",\"msg\":", utc.tm_year + 1900,
+					 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000,
+					 LEVEL_NAMES[(size_t)level < NLEVELS ? (size_t)level : NLEVELS - 1]);
 	l->n = n > 0 ? (size_t)n : 0;
 	(void)line_add_string(l, str_from(msg), true);
 }

@@ -96,6 +96,8 @@ static enum options_outcome complain(const struct command_spec *c, int got, char
 	const char *word = argv[optind - 1];
 	if (got == ':')
 		(void)fprintf(stderr, "%s: option %s needs a value\n", c->name, word);
+	else if (optopt >= LONG_HELP)
+		(void)fprintf(stderr, "%s: option %.*s takes no value\n", c->name, (int)strcspn(word, "="), word);
 	else if (optopt > 0 && optopt < LONG_HELP)
 		(void)fprintf(stderr, "%s: unknown option -%c\n", c->name, optopt);
 	else

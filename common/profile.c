@@ -25,6 +25,7 @@ static const char *const strictnesses[] = {"Deny", "Warn", "Off", NULL};
 
 #define AT(member) offsetof(struct profile_spec, member)
 // Nested structs are decoded in place, so their offsets count from the struct that holds them.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): these are members' names
 #define IN(outer, member) (AT(outer.member) - AT(outer))
 
 #define KEY_REF_FIELDS                                                                              \
@@ -159,7 +160,8 @@ static int check_pem(const char *pem, const char *path, struct error *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	int n = 0;
-	for (X509 *x = NULL; bio != NULL && (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL; n++)
+	char no_password[] = ""; // an encrypted block is then an error, not a question on the terminal
+	for (X509 *x = NULL; bio != NULL && (x = PEM_read_bio_X509(bio, NULL, NULL, no_password)) != NULL; n++)
 		X509_free(x);
 	bool clean_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 	ERR_clear_error();
@@ -171,6 +173,19 @@ static int check_pem(const char *pem, const char *path, struct error *err)
 	return 0;
 }
 
+static bool is_https(const char *url)
+{
+	return strncmp(url, "https://", 8) == 0;
+}
+
+static int check_url(const char *url, const char *path, struct error *err)
+{
+	const char *host = is_https(url) ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
+	if (strchr("/:?#", host[0]) != NULL || strpbrk(url, " \t\r\n\"'\\") != NULL)
+		return error_set(err, EINVAL, "%s is \"%s\"; it must be https://HOST:PORT or http://HOST:PORT", path, url);
+	return 0;
+}
+
 static int check_kbs(const struct profile_spec *s, struct error *err)
 {
 	if (!s->initdata.kbs_given)
@@ -178,11 +193,10 @@ static int check_kbs(const struct profile_spec *s, struct error *err)
 	const char *url = s->initdata.kbs.url;
 	if (url == NULL)
 		return error_set(err, EINVAL, "spec.initdata.kbs.url is missing; set it to https://HOST:PORT of the KBS");
-	bool https = strncmp(url, "https://", 8) == 0;
-	const char *host = https ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
-	if (host[0] == '\0' || host[0] == '/' || strpbrk(url, " \t\r\n\"'\\") != NULL)
-		return error_set(err, EINVAL,
-						 "spec.initdata.kbs.url is \"%s\"; it must be https://HOST:PORT or http://HOST:PORT", url);
+	int rc = check_url(url, "spec.initdata.kbs.url", err);
+	if (rc < 0)
+		return rc;
+	bool https = is_https(url);
 	bool ref = s->initdata.kbs.ca_config_map.name != NULL;
 	if (s->initdata.kbs.ca_bundle != NULL && ref)
 		return error_set(err, EINVAL, "spec.initdata.kbs has both caBundle and caConfigMapRef; keep one of the two");
@@ -235,6 +249,23 @@ static int check_sizes(const struct profile_spec *s, struct error *err)
 	return 0;
 }
 
+static int check_classes(const struct profile_spec *s, struct error *err)
+{
+	if (!is_object_name(s->runtime_class))
+		return error_set(err, EINVAL,
+						 "spec.runtimeClassName is \"%s\"; a RuntimeClass' name has only a-z, 0-9, '-' and '.'",
+						 s->runtime_class);
+	for (size_t i = 0; i < json_array_size(s->allowed_runtime_classes); i++) {
+		const char *name = json_string_value(json_array_get(s->allowed_runtime_classes, i));
+		if (!is_object_name(name))
+			return error_set(
+				err, EINVAL,
+				"spec.allowedRuntimeClasses[%zu] is \"%s\"; a RuntimeClass' name has only a-z, 0-9, '-' and '.'", i,
+				name);
+	}
+	return 0;
+}
+
 int profile_decode(const json_t *object, struct profile_spec *ret, struct error *err)
 {
 	*ret = defaults;
@@ -242,10 +273,8 @@ int profile_decode(const json_t *object, struct profile_spec *ret, struct error 
 	if (spec == NULL)
 		return error_set(err, EINVAL, "spec is missing; it needs at least spec.initdata");
 	int rc = decode_object(spec, spec_fields, "spec", ret, err);
-	if (rc == 0 && !is_object_name(ret->runtime_class))
-		return error_set(err, EINVAL,
-						 "spec.runtimeClassName is \"%s\"; a RuntimeClass' name has only a-z, 0-9, '-' and '.'",
-						 ret->runtime_class);
+	if (rc == 0)
+		rc = check_classes(ret, err);
 	if (rc == 0)
 		rc = check_initdata(ret, err);
 	return rc < 0 ? rc : check_sizes(ret, err);
@@ -277,10 +306,13 @@ static int trustee_endpoint(const struct profile_spec *s, const struct lookup *l
 							"spec.initdata.trusteeConfigRef: the controller has not published TrusteeConfig \"%s\" of "
 							"namespace \"%s\" (is it there, and ready?)",
 							s->initdata.trustee.name, ns);
-	src->kbs_url = url.p;
 	struct error no_ca;
+	src->kbs_url = url.p;
 	src->kbs_ca = l->fn(l->ctx, ns, name, "ca.crt", &no_ca).p;
-	return 0;
+	int rc = check_url(src->kbs_url, "its url", err);
+	if (rc == 0 && src->kbs_ca != NULL)
+		rc = check_pem(src->kbs_ca, "its ca.crt", err);
+	return rc == 0 ? 0 : error_prefix(err, "spec.initdata.trusteeConfigRef: ConfigMap \"%s\" of namespace \"%s\"", name, ns);
 }
 
 static int gather(const struct profile_spec *s, const struct lookup *l, struct initdata_source *src, struct error *err)
@@ -340,7 +372,9 @@ static int compile_initdata(struct profile *p, const struct lookup *l, struct er
 	CLEANUP_INITDATA struct initdata i = {0};
 	if (assemble(&p->spec, l, &toml, err) < 0)
 		return -err->code;
-	if (!buf_ok(&toml) || initdata_parse(buf_str(&toml), &i, err) < 0)
+	if (!buf_ok(&toml))
+		return error_set(err, EFBIG, "spec.initdata is larger than %zu bytes; shorten it", INITDATA_TOML_MAX);
+	if (initdata_parse(buf_str(&toml), &i, err) < 0)
 		return error_prefix(err, "spec.initdata");
 	const char *asked = initdata_algorithm_names[p->spec.initdata.algorithm];
 	if (p->spec.initdata.algorithm_given && strcmp(asked, i.algorithm) != 0)
@@ -373,9 +407,8 @@ struct profile *profile_compile(json_t *object, const char *default_ns, profile_
 	p->object = json_incref(object);
 	const json_t *meta = json_object_get(object, "metadata");
 	p->name = json_string_value(json_object_get(meta, "name"));
-	p->ns = json_string_value(json_object_get(meta, "namespace"));
-	if (p->ns == NULL)
-		p->ns = default_ns;
+	const char *ns = json_string_value(json_object_get(meta, "namespace"));
+	p->ns = xstrdup(ns != NULL ? ns : default_ns); // the catalog that default_ns is of may go before the profile
 	p->generation = json_integer_value(json_object_get(meta, "generation"));
 	const struct lookup l = {config_map, ctx, p->ns};
 	int rc =
@@ -399,6 +432,7 @@ void profile_unref(struct profile *p)
 	if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1)
 		return;
 	json_decref(p->object);
+	free(p->ns);
 	free(p->toml);
 	free(p->annotation);
 	free(p->digest);

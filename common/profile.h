@@ -100,7 +100,7 @@ typedef struct str (*profile_config_map_fn)(void *ctx, const char *ns, const cha
 struct profile {
 	atomic_uint refs;
 	json_t *object; // what spec borrows from
-	const char *ns;
+	char *ns;
 	const char *name;
 	int64_t generation;
 	struct profile_spec spec;

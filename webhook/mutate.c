@@ -93,6 +93,21 @@ static bool check_host(struct work *w)
 	return true;
 }
 
+static bool is_device_of(const struct containers *list, struct str volume)
+{
+	for (size_t i = 0; i < list->n; i++)
+		for (size_t k = 0; k < list->v[i].ndevices; k++)
+			if (str_eq(list->v[i].devices[k], volume))
+				return true;
+	return false;
+}
+
+// A claim is a raw block device or a filesystem, never both; Kata passes devices on.
+static bool is_device(const struct pod *pod, struct str volume)
+{
+	return is_device_of(&pod->containers, volume) || is_device_of(&pod->init_containers, volume);
+}
+
 static bool check_volumes(struct work *w)
 {
 	for (size_t i = 0; i < w->pod->nvolumes; i++) {
@@ -105,7 +120,7 @@ static bool check_volumes(struct work *w)
 						   "nothing is written back; use an emptyDir",
 						   i, STR_ARG(v->name))))
 			return false;
-		if (v->kind == VOLUME_CLAIM)
+		if (v->kind == VOLUME_CLAIM && !is_device(w->pod, v->name))
 			warn(w, "persistent volumes",
 				 arena_printf(
 					 w->arena,
@@ -114,6 +129,25 @@ static bool check_volumes(struct work *w)
 					 i, STR_ARG(v->name)));
 	}
 	return true;
+}
+
+static bool is_hex(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (strchr("0123456789abcdef", s.p[i]) == NULL || s.p[i] == '\0')
+			return false;
+	return true;
+}
+
+// NAME@sha256:HEX or NAME@sha512:HEX, whole.
+static bool has_digest(struct str image)
+{
+	const char *at = image.n > 0 ? memrchr(image.p, '@', image.n) : NULL;
+	if (at == NULL)
+		return false;
+	struct str digest = {at + 1, image.n - (size_t)(at + 1 - image.p)};
+	size_t hex = str_has_prefix(digest, "sha256:") ? 64 : str_has_prefix(digest, "sha512:") ? 128 : 0;
+	return hex > 0 && digest.n == 7 + hex && is_hex((struct str){digest.p + 7, hex});
 }
 
 static bool check_container(struct work *w, const struct container *c)
@@ -127,7 +161,7 @@ static bool check_container(struct work *w, const struct container *c)
 						 "volume",
 						 STR_ARG(c->name), STR_ARG(c->sub_path_mount))))
 		return false;
-	if (a->require_image_digest != STRICT_OFF && memmem(c->image.p, c->image.n, "@sha256:", 8) == NULL &&
+	if (a->require_image_digest != STRICT_OFF && !has_digest(c->image) &&
 		!object_to(w, a->require_image_digest, "image digests", "ImageWithoutDigest",
 				   arena_printf(w->arena,
 								"container \"%.*s\" names image \"%.*s\" without a digest; write IMAGE@sha256:...",

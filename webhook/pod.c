@@ -129,6 +129,20 @@ static void read_mount(struct json_read *r, struct container *c)
 		c->sub_path_mount = path.p != NULL ? path : STR("");
 }
 
+static struct str read_device(struct json_read *r)
+{
+	struct str key;
+	struct str name = {0};
+	if (!json_enter_object(r))
+		return name;
+	while (json_next_key(r, &key))
+		if (str_is(key, "name"))
+			name = json_read_string(r);
+		else
+			(void)json_skip(r);
+	return name;
+}
+
 // A probe, or one of a lifecycle's hooks: does it exec?
 static bool read_hook(struct json_read *r)
 {
@@ -151,7 +165,10 @@ static bool read_lifecycle(struct json_read *r)
 	if (!json_enter_object(r))
 		return false;
 	while (json_next_key(r, &key))
-		exec |= read_hook(r);
+		if (str_is(key, "postStart") || str_is(key, "preStop"))
+			exec |= read_hook(r);
+		else
+			(void)json_skip(r); // stopSignal is a string
 	return exec;
 }
 
@@ -174,6 +191,10 @@ static struct container read_container(struct json_read *r)
 			if (json_enter_array(r))
 				while (json_next_item(r))
 					read_mount(r, &c);
+		} else if (str_is(key, "volumeDevices")) {
+			if (json_enter_array(r))
+				while (json_next_item(r))
+					PUSH(r, c.devices, c.ndevices, read_device(r));
 		} else if (str_is(key, "livenessProbe") || str_is(key, "readinessProbe") || str_is(key, "startupProbe")) {
 			c.exec_hook |= read_hook(r);
 		} else if (str_is(key, "lifecycle")) {

@@ -41,6 +41,8 @@ struct container {
 	struct resources resources;
 	struct str sub_path_mount; // the first mount that has subPath or subPathExpr; p NULL for none
 	bool exec_hook;            // a probe or lifecycle hook that execs
+	struct str *devices;       // names of volumes that it takes as raw block devices
+	size_t ndevices;
 };
 
 struct containers {

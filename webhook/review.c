@@ -127,16 +127,17 @@ struct str review_namespace(const struct review *r)
 	return r->object.ns.n > 0 ? r->object.ns : STR("default");
 }
 
-static void write_member(struct buf *out, const char *key, struct str value)
+static void write_member(struct buf *out, struct str key, struct str value)
 {
-	buf_addf(out, "\"%s\":", key);
+	json_write_string(out, key);
+	buf_addc(out, ':');
 	json_write_string(out, value);
 }
 
 static void write_status(const struct answer *a, struct buf *out)
 {
 	buf_addf(out, ",\"status\":{\"code\":%d,\"reason\":\"%s\",", a->code, a->reason);
-	write_member(out, "message", a->message);
+	write_member(out, STR("message"), a->message);
 	buf_addc(out, '}');
 }
 
@@ -150,8 +151,8 @@ static void write_patch(const struct answer *a, struct buf *out)
 void answer_write(const struct answer *a, struct buf *out)
 {
 	buf_addz(out, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"" GROUP_VERSION "\",\"response\":{");
-	write_member(out, "uid", a->uid);
-	buf_addf(out, ",\"allowed\":%s", a->allowed ? "true" : "false");
+	write_member(out, STR("uid"), a->uid);
+	buf_addz(out, a->allowed ? ",\"allowed\":true" : ",\"allowed\":false");
 	if (!a->allowed)
 		write_status(a, out);
 	if (a->patch.n > 0)
@@ -163,9 +164,7 @@ void answer_write(const struct answer *a, struct buf *out)
 	buf_addz(out, a->nwarnings > 0 ? "]" : "");
 	for (size_t i = 0; i < a->naudit; i++) {
 		buf_addz(out, i == 0 ? ",\"auditAnnotations\":{" : ",");
-		json_write_string(out, a->audit[i].key);
-		buf_addc(out, ':');
-		json_write_string(out, a->audit[i].value);
+		write_member(out, a->audit[i].key, a->audit[i].value);
 	}
 	buf_addz(out, a->naudit > 0 ? "}}}" : "}}");
 }

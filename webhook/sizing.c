@@ -1,10 +1,13 @@
 #include "webhook/sizing.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "common/buf.h"
 #include "common/names.h"
 #include "common/quantity.h"
+
+#define PLACE_TEXT_MAX 64
 
 // One resource of one container. A limit of 0 is Kubernetes' way to say "none", and can't be exceeded by a request.
 struct need {
@@ -20,30 +23,45 @@ struct needs {
 	const char *resource; // "memory" or "cpu"
 };
 
-static int parse_amount(const struct needs *n, struct str text, const char *what, const char *path, int64_t *ret,
+// Whose resources, in words: "spec.containers[2]". Only made for messages.
+struct place {
+	const char *list; // NULL: the pod itself
+	size_t index;
+};
+
+static const char *place_text(const struct place *at, char out[PLACE_TEXT_MAX])
+{
+	if (at->list == NULL)
+		return "spec";
+	(void)snprintf(out, PLACE_TEXT_MAX, "spec.%s[%zu]", at->list, at->index);
+	return out;
+}
+
+static int parse_amount(const struct needs *n, struct str text, const char *what, const struct place *at, int64_t *ret,
 						bool *has, struct error *err)
 {
+	char place[PLACE_TEXT_MAX];
 	*has = text.p != NULL;
 	if (!*has)
 		return 0;
 	int rc = n->resource[0] == 'm' ? quantity_parse(text, ret, err) : quantity_parse_milli(text, ret, err);
 	if (rc < 0)
-		return error_prefix(err, "%s.resources.%s.%s", path, what, n->resource);
+		return error_prefix(err, "%s.resources.%s.%s", place_text(at, place), what, n->resource);
 	if (*ret < 0)
-		return error_set(err, EINVAL, "%s.resources.%s.%s is \"%.*s\"; it can't be negative", path, what, n->resource,
-						 STR_ARG(text));
+		return error_set(err, EINVAL, "%s.resources.%s.%s is \"%.*s\"; it can't be negative", place_text(at, place),
+						 what, n->resource, STR_ARG(text));
 	return 0;
 }
 
-static int parse_need(const struct needs *n, const struct resources *r, const char *path, struct need *ret,
+static int parse_need(const struct needs *n, const struct resources *r, const struct place *at, struct need *ret,
 					  struct error *err)
 {
 	bool memory = n->resource[0] == 'm';
 	struct str request = memory ? r->requests.memory : r->requests.cpu;
 	struct str limit = memory ? r->limits.memory : r->limits.cpu;
-	int rc = parse_amount(n, request, "requests", path, &ret->request, &ret->has_request, err);
+	int rc = parse_amount(n, request, "requests", at, &ret->request, &ret->has_request, err);
 	if (rc == 0)
-		rc = parse_amount(n, limit, "limits", path, &ret->limit, &ret->has_limit, err);
+		rc = parse_amount(n, limit, "limits", at, &ret->limit, &ret->has_limit, err);
 	// The API server's own default.
 	if (rc == 0 && ret->has_limit && !ret->has_request)
 		ret->request = ret->limit;
@@ -51,14 +69,11 @@ static int parse_need(const struct needs *n, const struct resources *r, const ch
 }
 
 static int parse_list(const struct needs *n, const struct containers *list, const char *field, struct need *ret,
-					  struct arena *arena, struct error *err)
+					  struct error *err)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct resources *r = &list->v[i].resources;
-		if (!r->present)
-			continue;
-		const char *path = arena_printf(arena, "spec.%s[%zu]", field, i);
-		int rc = parse_need(n, r, path, &ret[i], err);
+		int rc = r->present ? parse_need(n, r, &(struct place){field, i}, &ret[i], err) : 0;
 		if (rc < 0)
 			return rc;
 	}
@@ -71,11 +86,11 @@ static int parse_needs(const struct pod *pod, const char *resource, struct arena
 	*ret = (struct needs){.p = pod, .resource = resource};
 	ret->containers = arena_alloc(arena, pod->containers.n, sizeof(struct need));
 	ret->inits = arena_alloc(arena, pod->init_containers.n, sizeof(struct need));
-	int rc = parse_list(ret, &pod->containers, "containers", ret->containers, arena, err);
+	int rc = parse_list(ret, &pod->containers, "containers", ret->containers, err);
 	if (rc == 0)
-		rc = parse_list(ret, &pod->init_containers, "initContainers", ret->inits, arena, err);
+		rc = parse_list(ret, &pod->init_containers, "initContainers", ret->inits, err);
 	if (rc == 0 && pod->resources.present)
-		rc = parse_need(ret, &pod->resources, "spec", &ret->pod, err);
+		rc = parse_need(ret, &pod->resources, &(struct place){0}, &ret->pod, err);
 	return rc;
 }
 
@@ -217,7 +232,9 @@ static const char *show(struct arena *arena, int64_t bytes)
 	struct buf text = BUF_INIT(64);
 	// Whole MiB read better than an odd number of bytes.
 	quantity_write(bytes % MIB == 0 || bytes < MIB ? bytes : quantity_round_up(bytes, MIB), &text);
-	return arena_printf(arena, "%s", buf_z(&text));
+	char *copy = arena_alloc(arena, text.n + 1, 1);
+	memcpy(copy, buf_z(&text), text.n);
+	return copy;
 }
 
 int64_t sizing_runtime_vm_mib(enum memory_sizing runtime, int64_t annotation_mib, int64_t pod_limit_bytes, bool limited)
@@ -259,13 +276,48 @@ static int64_t own_sum(const struct work *w)
 	return larger(requests, larger(pod_limit(&w->memory), effective(&w->memory, limit_of)));
 }
 
+static bool accounts_by_pod(const struct work *w)
+{
+	return w->in->memory->accounting == ACCOUNTING_POD || w->memory.pod.has_request || w->memory.pod.has_limit;
+}
+
+// The container that takes the difference: the largest step, else the largest container. SIZE_MAX: there is none.
+static size_t largest(const struct work *w, bool without_limit)
+{
+	const struct containers *list = &w->in->pod->containers;
+	size_t best = SIZE_MAX;
+	bool best_is_step = false;
+	for (size_t i = 0; i < list->n; i++) {
+		bool step = w->in->sequential && str_has_prefix(list->v[i].name, STEP_PREFIX);
+		if (without_limit && w->memory.containers[i].has_limit)
+			continue;
+		if (best != SIZE_MAX &&
+			(best_is_step > step ||
+			 (best_is_step == step && at_most(&w->memory.containers[i]) <= at_most(&w->memory.containers[best]))))
+			continue;
+		best = i;
+		best_is_step = step;
+	}
+	return best;
+}
+
+// The least sum of limits that runtime-rs may be given: it is to make the VM, and no limit may be below a request.
+static int64_t limits_to_be(const struct work *w)
+{
+	int64_t limits = pod_limit(&w->memory);
+	if (accounts_by_pod(w))
+		return larger(larger(limits, effective(&w->memory, limit_of)), pod_request(&w->memory));
+	size_t c = largest(w, false);
+	return larger(limits, quantity_add(running_sum(&w->memory, limit_of, c), at_most(&w->memory.containers[c])));
+}
+
 static int64_t runtime_floor(const struct work *w)
 {
 	int64_t limits = pod_limit(&w->memory);
 	if (w->in->memory->sizing == SIZING_CONTAINERD_GO && limits > 0)
 		return quantity_add(limits, GO_MEMORY_MIN_MIB * MIB);
 	if (w->in->memory->sizing == SIZING_RUNTIME_RS && w->limited)
-		return quantity_add(quantity_round_up(limits, 2 * MIB), RS_OVERHEAD_MIB * MIB);
+		return quantity_add(quantity_round_up(limits_to_be(w), 2 * MIB), RS_OVERHEAD_MIB * MIB);
 	return 0;
 }
 
@@ -282,9 +334,9 @@ static int automatic(struct work *w, int64_t *ret, struct error *err)
 	int64_t peak = quantity_add(workload_peak(&w->memory, w->in->sequential), volumes);
 	int64_t twice = quantity_twice(images);
 	int64_t all = quantity_add(quantity_add(images, peak), m->base);
-	w->out->sum =
-		arena_printf(w->arena, "max(2 x images %s, images %s + workload %s + base %s)", show(w->arena, images),
-					 show(w->arena, images), show(w->arena, peak), show(w->arena, m->base));
+	const char *s = show(w->arena, images);
+	w->out->sum = arena_printf(w->arena, "max(2 x images %s, images %s + workload %s + base %s)", s, s,
+							   show(w->arena, peak), show(w->arena, m->base));
 	*ret = larger(twice, all);
 	return 0;
 }
@@ -340,7 +392,10 @@ static int decide_vm(struct work *w, struct error *err)
 	int rc = mode_size(w, &size, err);
 	if (rc < 0)
 		return rc;
-	int64_t least = larger(own_sum(w), runtime_floor(w));
+	// Sizes are compared as they will be: a first call may round up, and a second one must not find that strange.
+	int64_t step = m->sizing == SIZING_RUNTIME_RS ? 2 * MIB : MIB;
+	size = quantity_round_up(size, step);
+	int64_t least = quantity_round_up(larger(own_sum(w), runtime_floor(w)), step);
 	bool said = w->in->wanted.p != NULL || m->mode == MEMORY_FIXED;
 	if (least > size && said)
 		warn(w, arena_printf(w->arena,
@@ -349,9 +404,8 @@ static int decide_vm(struct work *w, struct error *err)
 	if (least > size)
 		w->out->sum = arena_printf(w->arena, "the containers' own requests and limits, %s, above %s",
 								   show(w->arena, least), w->out->sum);
-	w->vm = larger(larger(size, least), m->min);
-	w->vm = quantity_round_up(w->vm, m->sizing == SIZING_RUNTIME_RS ? 2 * MIB : MIB);
-	if (w->vm > m->max)
+	w->vm = larger(larger(size, least), quantity_round_up(m->min, step));
+	if (w->vm > quantity_round_up(m->max, step))
 		return error_set(
 			err, E2BIG,
 			"the pod needs a VM of %s, but the profile allows at most %s. The sum: %s. Lower computeResources, say "
@@ -365,26 +419,6 @@ static int decide_vm(struct work *w, struct error *err)
 static void put(struct work *w, struct sizing_target t)
 {
 	w->out->targets[w->out->ntargets++] = t;
-}
-
-// The container that takes the difference: the largest step, else the largest container. SIZE_MAX: there is none.
-static size_t largest(const struct work *w, bool without_limit)
-{
-	const struct containers *list = &w->in->pod->containers;
-	size_t best = SIZE_MAX;
-	bool best_is_step = false;
-	for (size_t i = 0; i < list->n; i++) {
-		bool step = w->in->sequential && str_has_prefix(list->v[i].name, STEP_PREFIX);
-		if (without_limit && w->memory.containers[i].has_limit)
-			continue;
-		if (best != SIZE_MAX &&
-			(best_is_step > step ||
-			 (best_is_step == step && at_most(&w->memory.containers[i]) <= at_most(&w->memory.containers[best]))))
-			continue;
-		best = i;
-		best_is_step = step;
-	}
-	return best;
 }
 
 // Where limits hold requests below the VM: an init container without a limit can still say the rest, since a pod's
@@ -403,8 +437,8 @@ static void account_rest(struct work *w, int64_t accounted)
 	}
 	warn(w, arena_printf(
 				w->arena,
-				"every container has a memory limit: the scheduler accounts for %s less than the VM has; leave one "
-				"container without a limit",
+				"memory limits keep the scheduler from accounting for %s of the VM; leave a container without a limit, "
+				"best an init container",
 				show(w->arena, w->vm - accounted)));
 }
 
@@ -509,7 +543,7 @@ int sizing_of(const struct sizing_input *in, struct arena *arena, struct sizing 
 	rc = decide_vm(&w, err);
 	if (rc < 0)
 		return rc;
-	if (in->memory->accounting == ACCOUNTING_POD || w.memory.pod.has_request || w.memory.pod.has_limit)
+	if (accounts_by_pod(&w))
 		account_pod(&w);
 	else
 		account_containers(&w);

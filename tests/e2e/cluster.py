@@ -169,10 +169,14 @@ class Proc:
 
 
 class Cluster:
-    """etcd and a kube-apiserver. Use it as a context manager: it then stops everything, whatever happens."""
+    """etcd and a kube-apiserver. Use it as a context manager: it then stops everything, whatever happens.
 
-    def __init__(self):
+    apiserver_args: more arguments for the kube-apiserver, such as feature gates.
+    """
+
+    def __init__(self, apiserver_args=()):
         self.dir = None
+        self.apiserver_args = apiserver_args
         self.procs = []  # in the order of their start
         self.apiserver = None
         self.tokens = {user: secrets.token_hex(16) for user in USERS}
@@ -312,6 +316,7 @@ class Cluster:
             "--allow-privileged=true",
             f"--audit-policy-file={self.dir}/audit-policy.json",
             f"--audit-log-path={self.dir}/audit.log",
+            *self.apiserver_args,
         ]
 
     def start_apiserver(self):

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Drives echo_server (argv[1]) over loopback: statuses, TLS, limits, hostile peers, replaced certificates, stop.
 
-A TAP program. Nothing sleeps for a fixed time: each wait polls for its condition, with a deadline.
+Nothing sleeps for a fixed time: each wait polls for its condition, with a deadline.
 """
+
 import json
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -14,33 +16,20 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import warnings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from tap import check, equal, main, test
 
 warnings.simplefilter("ignore", DeprecationWarning)  # TLS 1.1 is offered on purpose
 
-BINARY = sys.argv[1] if len(sys.argv) > 1 else "./echo_server"
+BINARY = "build/tests/echo_server"
+if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+    BINARY = sys.argv.pop(1)
 DEADLINE_S = 30
 # Sanitizers keep freed memory and shadow what is in use, so only a plain build is held to the memory limits.
-SANITIZED = any(word in open(BINARY, "rb").read() for word in (b"__asan_init", b"__tsan_init"))
-
-TESTS = []
-
-
-def test(name):
-    def add(function):
-        TESTS.append((name, function))
-        return function
-    return add
-
-
-def check(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def equal(got, wanted, what):
-    check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
+SANITIZED = any(word in pathlib.Path(BINARY).read_bytes() for word in (b"__asan_init", b"__tsan_init"))
 
 
 def until(condition, what, deadline_s=DEADLINE_S):
@@ -178,7 +167,7 @@ class Client:
         self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
         if server.tls:
             self.sock = ctx.wrap_socket(self.sock)
-        self.pending = b""
+        self.pending = bytearray()  # which grows in place, so that large answers are read in time
 
     def __enter__(self):
         return self
@@ -207,7 +196,8 @@ class Client:
     def read_exactly(self, n):
         while len(self.pending) < n:
             self.recv()
-        body, self.pending = self.pending[:n], self.pending[n:]
+        body = bytes(self.pending[:n])
+        del self.pending[:n]
         return body
 
     def response(self, head=False):
@@ -234,7 +224,7 @@ class Client:
             while True:
                 self.recv()
         except Closed:
-            return self.pending
+            return bytes(self.pending)
         except (socket.timeout, TimeoutError):
             raise AssertionError(what + ": the connection stays open")
 
@@ -671,7 +661,7 @@ def _():
         for listen, reason in ((f"127.0.0.1:{s.port}", "stop the program that has it"),
                                ("192.0.2.1:0", "no such address"), ("localhost:0", "names aren't looked up"),
                                ("127.0.0.1", "has no port"), ("127.0.0.1:70000", "0 to 65535"),
-                               ("127.0.0.1:12x", "0 to 65535"), ("::1:80", "brackets")):
+                               ("127.0.0.1:12x", "0 to 65535"), ("::1:80", "brackets"), ("[]:0", "no IP address")):
             r = subprocess.run([BINARY, "--listen", listen], capture_output=True, text=True, timeout=DEADLINE_S)
             equal(r.returncode, 1, listen)
             check(listen in r.stderr and reason in r.stderr, f"{listen}: {r.stderr}")
@@ -708,7 +698,7 @@ def _():
             equal(c.request("POST", "/echo", b"x" * 12288).status, 200, "once")
         served_promptly(s, "beside 200 idle")
         idle = s.rss_kib()
-        print(f"# RSS: {alone} KiB alone, {idle} KiB with 200 idle connections")
+        print(f"RSS: {alone} KiB alone, {idle} KiB with 200 idle connections")
         check(SANITIZED or idle - alone < 16 * 1024, f"{idle - alone} KiB more")
         for c in clients:
             equal(c.request("GET", "/healthz").status, 200, "an idle connection is used again")
@@ -727,7 +717,7 @@ def _():
         until(lambda: s.stats()["connections"] >= 200, "they are open")
         served_promptly(s, "beside 200 slow")
         slow = s.rss_kib()
-        print(f"# RSS: {slow} KiB with 200 slow connections")
+        print(f"RSS: {slow} KiB with 200 slow connections")
         check(SANITIZED or slow < 32 * 1024, f"{slow} KiB")
         until(lambda: _trickle(clients) == 0, "slow connections are closed")
         check(time.monotonic() - begun >= 2.5, "closed too early")
@@ -898,19 +888,20 @@ def _():
 
 @test("connections past the limit wait in the queue")
 def _():
-    with Server("--connections", "3", tls=False) as s:
-        held = [Client(s) for _ in range(3)]
-        for c in held:
-            equal(c.request("GET", "/healthz").status, 200, "held")
-        with Client(s) as late:
-            late.send(Client.message("GET", "/healthz"))
-            for _ in range(50):  # many turns of the loop that would accept it
-                equal(json.loads(held[1].request("GET", "/stats").body)["connections"], 3, "open")
-            check(not select.select([late.sock], [], [], 0)[0], "the fourth is answered")
-            held[0].sock.close()
-            equal(late.response().status, 200, "the fourth, after one has gone")
-        for c in held:
-            c.sock.close()
+    for threads in ("1", "2"):  # the limit is for all of them, also where it doesn't divide
+        with Server("--connections", "3", "--threads", threads, tls=False) as s:
+            held = [Client(s) for _ in range(3)]
+            for c in held:
+                equal(c.request("GET", "/healthz").status, 200, "held")
+            with Client(s) as late:
+                late.send(Client.message("GET", "/healthz"))
+                for _ in range(50):  # many turns of the loop that would accept it
+                    equal(json.loads(held[1].request("GET", "/stats").body)["connections"], 3, "open")
+                check(not select.select([late.sock], [], [], 0)[0], "the fourth is answered")
+                held[0].sock.close()
+                equal(late.response().status, 200, "the fourth, after one has gone")
+            for c in held:
+                c.sock.close()
 
 
 # ---- Stop
@@ -993,23 +984,4 @@ def _():
             join()
 
 
-def main():
-    print(f"1..{len(TESTS)}", flush=True)
-    failed = 0
-    for i, (name, function) in enumerate(TESTS, 1):
-        start = time.monotonic()
-        try:
-            function()
-            print(f"ok {i} - {name}")
-        except Exception:
-            failed += 1
-            print(f"not ok {i} - {name}")
-            for line in traceback.format_exc().rstrip().split("\n"):
-                print("# " + line)
-        print(f"# {time.monotonic() - start:.1f} s", flush=True)
-    SCRATCH.cleanup()
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main()
