@@ -655,6 +655,11 @@ void http_server_stats(const struct http_server *s, struct http_stats *ret)
 	ret->refused_408 = atomic_load_explicit(&s->watch.overdue, memory_order_relaxed);
 }
 
+void http_server_drain(struct http_server *s)
+{
+	atomic_store_explicit(&s->stopping, true, memory_order_relaxed);
+}
+
 void http_server_stop(struct http_server *s, unsigned grace_ms)
 {
 	if (s == NULL)

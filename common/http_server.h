@@ -84,6 +84,10 @@ struct http_stats {
 };
 void http_server_stats(const struct http_server *s, struct http_stats *ret) __attribute__((nonnull));
 
+// Goes on serving, but asks each peer to close its connection after its next answer ("Connection: close"), so that it
+// takes its further requests elsewhere: first step of a stop that loses nothing.
+void http_server_drain(struct http_server *s) __attribute__((nonnull));
+
 // Stops accepting (connecting is refused from then on), lets requests under way finish (at most grace_ms), answers
 // with "Connection: close" meanwhile, closes idle connections, frees all. Takes s; NULL is fine. No other call on s
 // may be under way but those that handlers make.

@@ -312,7 +312,9 @@ static int trustee_endpoint(const struct profile_spec *s, const struct lookup *l
 	int rc = check_url(src->kbs_url, "its url", err);
 	if (rc == 0 && src->kbs_ca != NULL)
 		rc = check_pem(src->kbs_ca, "its ca.crt", err);
-	return rc == 0 ? 0 : error_prefix(err, "spec.initdata.trusteeConfigRef: ConfigMap \"%s\" of namespace \"%s\"", name, ns);
+	return rc == 0
+			   ? 0
+			   : error_prefix(err, "spec.initdata.trusteeConfigRef: ConfigMap \"%s\" of namespace \"%s\"", name, ns);
 }
 
 static int gather(const struct profile_spec *s, const struct lookup *l, struct initdata_source *src, struct error *err)

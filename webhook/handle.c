@@ -90,13 +90,18 @@ static const char *unfit(const struct review *r, struct arena *arena)
 	return NULL;
 }
 
+static bool mutates(enum endpoint endpoint)
+{
+	return endpoint == ENDPOINT_MUTATE || endpoint == ENDPOINT_MUTATE_ENABLED;
+}
+
 void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *r, struct arena *arena,
 				   struct explain *explain, struct decision *ret)
 {
 	const char *why = unfit(r, arena);
 	if (why != NULL)
 		refuse(ret, "Unfit", 400, why);
-	else if (endpoint == ENDPOINT_VALIDATE)
+	else if (!mutates(endpoint))
 		validate(catalog, r, arena, ret);
 	else if (str_is(r->operation, "CREATE") && r->sub_resource.n == 0)
 		decide(catalog, r, arena, explain, ret);
@@ -110,6 +115,7 @@ void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct
 	struct error err;
 	ret->status = 200;
 	enum review_fault fault = review_read(body, arena, &ret->review, &err);
+	ret->review.namespace_enabled = endpoint == ENDPOINT_MUTATE_ENABLED || endpoint == ENDPOINT_VALIDATE_ENABLED;
 	if (fault == REVIEW_MALFORMED) {
 		ret->status = 400;
 		refuse(&ret->decision, "Malformed", 400, arena_printf(arena, "%s", err.msg));
@@ -120,5 +126,5 @@ void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct
 		refuse(&ret->decision, "Malformed", 400, arena_printf(arena, "%s", err.msg));
 	else
 		decide_review(endpoint, catalog, &ret->review, arena, NULL, &ret->decision);
-	answer_decision(&ret->review, &ret->decision, endpoint == ENDPOINT_MUTATE, arena, out);
+	answer_decision(&ret->review, &ret->decision, mutates(endpoint), arena, out);
 }

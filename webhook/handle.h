@@ -6,7 +6,10 @@
 #include "common/catalog.h"
 #include "webhook/mutate.h"
 
-enum endpoint { ENDPOINT_MUTATE, ENDPOINT_VALIDATE };
+// The last two are for TaskRun pods of enabled namespaces: the webhook configurations send a pod there when their own
+// namespaceSelector has found the namespace enabled, so that it is protected though we may not know the namespace yet.
+// A pod with label "false" is sent there only where the namespace doesn't allow to opt out.
+enum endpoint { ENDPOINT_MUTATE, ENDPOINT_VALIDATE, ENDPOINT_MUTATE_ENABLED, ENDPOINT_VALIDATE_ENABLED, ENDPOINTS };
 
 // What a handled review was, for logs and metrics. Text is borrowed from body, arena or catalog.
 struct handled {

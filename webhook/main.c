@@ -40,6 +40,7 @@ static const char *arg_profiles = "/etc/coco-webhook/profiles";
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
 static const char *arg_log_level = "info";
 static const char *arg_threads = "2";
+static const char *arg_drain = "0";
 
 static const struct option_spec options[] = {
 	{"listen", 0, "HOST:PORT", "COCO_LISTEN", "where admission is served, over TLS", &arg_listen, NULL, NULL, NULL},
@@ -54,6 +55,9 @@ static const struct option_spec options[] = {
 	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",
 	 &arg_system_namespace, NULL, NULL, NULL},
 	{"threads", 0, "N", "COCO_THREADS", "threads that serve admission, 1 to 16", &arg_threads, NULL, NULL, NULL},
+	{"drain", 0, "SECONDS", "COCO_DRAIN",
+	 "how long to go on serving after SIGTERM, not ready, until no one sends requests any more", &arg_drain, NULL, NULL,
+	 NULL},
 	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
 };
 
@@ -233,15 +237,27 @@ static void tick(struct program *p)
 		reload_certificate(p);
 }
 
-static void run(struct program *p, const sigset_t *signals)
+// Until a signal says to stop, or `ticks` have passed; 0 for no end.
+static void run(struct program *p, const sigset_t *signals, unsigned long ticks)
 {
 	const struct timespec wait = {.tv_nsec = TICK_MS * 1000000L};
-	for (;;) {
+	for (unsigned long n = 0; ticks == 0 || n < ticks; n++) {
 		int got = sigtimedwait(signals, NULL, &wait);
 		if (got == SIGTERM || got == SIGINT)
 			return;
 		tick(p);
 	}
+}
+
+// It takes a cluster some seconds to send no more requests to a pod that is going. A second signal ends the wait.
+static void drain(struct program *p, const sigset_t *signals)
+{
+	unsigned long seconds = strtoul(arg_drain, NULL, 10);
+	atomic_store(&p->serving.stopping, true);
+	http_server_drain(p->admission);
+	log_info("draining", LOG_I("seconds", seconds));
+	if (seconds > 0)
+		run(p, signals, seconds * 1000 / TICK_MS);
 }
 
 static void stop(struct program *p)
@@ -269,8 +285,19 @@ static bool good_arguments(void)
 		(void)fprintf(stderr, "coco-webhook: --threads is \"%s\"; it must be from 1 to 16\n", arg_threads);
 		return false;
 	}
+	unsigned long drain_s = strtoul(arg_drain, &end, 10);
+	if (*end != '\0' || end == arg_drain || drain_s > 300) {
+		(void)fprintf(stderr, "coco-webhook: --drain is \"%s\"; it must be from 0 to 300 seconds\n", arg_drain);
+		return false;
+	}
 	log_setup(level, STDERR_FILENO);
 	return true;
+}
+
+static void serve(struct program *p, const sigset_t *signals)
+{
+	run(p, signals, 0);
+	drain(p, signals);
 }
 
 int main(int argc, char **argv)
@@ -298,7 +325,7 @@ int main(int argc, char **argv)
 	if (rc < 0)
 		log_error("can't start", LOG_Z("reason", err.msg));
 	else
-		run(&p, &signals);
+		serve(&p, &signals);
 	stop(&p);
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -432,7 +432,7 @@ void decide(const struct catalog *catalog, const struct review *review, struct a
 	*ret = (struct decision){.cause = ""};
 	struct work w = {.review = review, .pod = &review->object, .arena = arena, .explain = explain, .out = ret};
 	struct str ns = review_namespace(review);
-	decide_selection(catalog, w.pod, ns, review->user, arena, explain, ret);
+	decide_selection(catalog, review, w.pod, arena, explain, ret);
 	if (ret->verdict != VERDICT_CONFIDENTIAL)
 		return;
 	w.profile = decide_profile(catalog, w.pod, ns, arena, explain, ret);
@@ -445,7 +445,11 @@ void decision_patch(const struct decision *d, struct buf *out)
 	buf_addc(out, '[');
 	for (size_t i = 0; i < d->nedits; i++) {
 		const struct edit *e = &d->edits[i];
-		buf_addf(out, "%s{\"op\":\"%s\",\"path\":\"%s\",\"value\":", i > 0 ? "," : "", e->op, e->path);
+		buf_addz(out, i > 0 ? ",{\"op\":\"" : "{\"op\":\"");
+		buf_addz(out, e->op);
+		buf_addz(out, "\",\"path\":\"");
+		buf_addz(out, e->path);
+		buf_addz(out, "\",\"value\":");
 		buf_add_str(out, e->value);
 		buf_addc(out, '}');
 	}

@@ -56,9 +56,10 @@ const struct profile *decide_profile(const struct catalog *catalog, const struct
 									 struct arena *arena, struct explain *explain, struct decision *ret)
 	__attribute__((nonnull(1, 2, 4, 6)));
 
-// Is this pod to be confidential? VERDICT_CONFIDENTIAL, or one of the others with cause and message.
-void decide_selection(const struct catalog *catalog, const struct pod *pod, struct str ns, struct str user,
+// Is this pod of the review, the new or the old one, to be confidential? VERDICT_CONFIDENTIAL, or one of the others
+// with cause and message.
+void decide_selection(const struct catalog *catalog, const struct review *review, const struct pod *pod,
 					  struct arena *arena, struct explain *explain, struct decision *ret)
-	__attribute__((nonnull(1, 2, 5, 7)));
+	__attribute__((nonnull(1, 2, 3, 4, 6)));
 
 #endif

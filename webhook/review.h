@@ -18,6 +18,8 @@ struct review {
 	struct str name, ns;
 	struct str user;
 	bool dry_run;
+	// Not in the body: the API server sent the request to the path for enabled namespaces, whose selectors it knows best.
+	bool namespace_enabled;
 	bool has_object, has_old_object;
 	struct pod object;
 	struct pod old_object;

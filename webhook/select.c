@@ -33,11 +33,14 @@ static bool is_affinity_assistant(const struct pod *pod, struct str user)
 	return false;
 }
 
-static void decide_opt_out(const struct catalog *c, struct str ns, bool enabled_here, struct arena *arena,
+// The API server itself may have found the namespace enabled, and without leave to opt out (review.namespace_enabled);
+// otherwise it is as we know the namespace.
+static void decide_opt_out(const struct catalog *c, const struct review *review, bool enabled_here, struct arena *arena,
 						   struct explain *e, struct decision *ret)
 {
-	struct str allowed = catalog_namespace_label(c, ns, LABEL_OPT_OUT);
-	if (!enabled_here || str_is(allowed, "allowed")) {
+	struct str ns = review_namespace(review);
+	bool allowed = !review->namespace_enabled && str_is(catalog_namespace_label(c, ns, LABEL_OPT_OUT), "allowed");
+	if (!enabled_here || allowed) {
 		explain_note(e, "opts out", "left alone", "label " LABEL_CONFIDENTIAL " is \"false\"");
 		leave(ret, "OptedOut");
 		return;
@@ -51,12 +54,15 @@ static void decide_opt_out(const struct catalog *c, struct str ns, bool enabled_
 					 LABEL_CONFIDENTIAL, STR_ARG(ns), LABEL_OPT_OUT));
 }
 
-void decide_selection(const struct catalog *catalog, const struct pod *pod, struct str ns, struct str user,
+void decide_selection(const struct catalog *catalog, const struct review *review, const struct pod *pod,
 					  struct arena *arena, struct explain *e, struct decision *ret)
 {
+	struct str ns = review_namespace(review);
+	struct str user = review->user;
 	struct str label = key_values_get(&pod->labels, LABEL_CONFIDENTIAL);
 	bool taskrun = key_values_get(&pod->labels, LABEL_TASKRUN).p != NULL;
-	bool enabled = str_is(catalog_namespace_label(catalog, ns, LABEL_CONFIDENTIAL), "enabled");
+	bool enabled =
+		review->namespace_enabled || str_is(catalog_namespace_label(catalog, ns, LABEL_CONFIDENTIAL), "enabled");
 	ret->verdict = VERDICT_CONFIDENTIAL;
 	bool assistant = is_affinity_assistant(pod, user);
 	explain_note(e, "is Tekton's affinity assistant", assistant ? "left alone" : "no", "created by \"%.*s\"",
@@ -70,7 +76,7 @@ void decide_selection(const struct catalog *catalog, const struct pod *pod, stru
 		return;
 	}
 	if (str_is(label, "false")) {
-		decide_opt_out(catalog, ns, enabled && taskrun, arena, e, ret);
+		decide_opt_out(catalog, review, enabled && taskrun, arena, e, ret);
 		return;
 	}
 	if (label.p != NULL) {

@@ -5,7 +5,6 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
-#include "webhook/handle.h"
 
 #define ADMISSION_OUTCOMES(endpoint)                                                                            \
 	{"endpoint=\"" endpoint "\",outcome=\"mutated\"", 0}, {"endpoint=\"" endpoint "\",outcome=\"allowed\"", 0}, \
@@ -133,11 +132,23 @@ static void log_review(const char *endpoint, const struct handled *h, int64_t us
 			 LOG_I("us", us));
 }
 
-static void serve_review(struct serving *s, enum endpoint endpoint, const struct http_request *req,
-						 struct http_response *resp)
+// By endpoint. Both paths of a kind count as one in metrics and logs.
+static const struct {
+	const char *path;
+	const char *name;
+	size_t series;
+} endpoints[ENDPOINTS] = {
+	[ENDPOINT_MUTATE] = {"/mutate-pods", "mutate-pods", 0},
+	[ENDPOINT_MUTATE_ENABLED] = {"/mutate-pods/enabled-namespace", "mutate-pods", 0},
+	[ENDPOINT_VALIDATE] = {"/validate-pods", "validate-pods", 1},
+	[ENDPOINT_VALIDATE_ENABLED] = {"/validate-pods/enabled-namespace", "validate-pods", 1},
+};
+
+static void serve_review(void *ctx, const struct http_request *req, struct http_response *resp)
 {
+	const struct entrance *e = ctx;
 	int64_t start = now_us();
-	struct catalog *catalog = catalog_store_get(&s->store);
+	struct catalog *catalog = catalog_store_get(&e->serving->store);
 	if (catalog == NULL) {
 		resp->status = 503;
 		resp->retry_after_s = 1;
@@ -147,24 +158,15 @@ static void serve_review(struct serving *s, enum endpoint endpoint, const struct
 	CLEANUP_ARENA
 	struct arena arena = {0};
 	struct handled h;
-	handle_review(endpoint, catalog, req->body, &arena, &resp->body, &h);
+	handle_review(e->endpoint, catalog, req->body, &arena, &resp->body, &h);
 	resp->status = h.status;
 	resp->content_type = h.status == 200 ? "application/json" : NULL;
 	int64_t us = now_us() - start;
-	metric_add(&admission_series[(int)endpoint * OUTCOMES + (int)outcome_of(&h)], 1);
-	metric_observe_us(&durations, &duration_series[endpoint], (uint64_t)us);
-	log_review(endpoint == ENDPOINT_MUTATE ? "mutate-pods" : "validate-pods", &h, us);
+	size_t series = endpoints[e->endpoint].series;
+	metric_add(&admission_series[series * OUTCOMES + (size_t)outcome_of(&h)], 1);
+	metric_observe_us(&durations, &duration_series[series], (uint64_t)us);
+	log_review(endpoints[e->endpoint].name, &h, us);
 	catalog_unref(catalog);
-}
-
-static void mutate_pods(void *ctx, const struct http_request *req, struct http_response *resp)
-{
-	serve_review(ctx, ENDPOINT_MUTATE, req, resp);
-}
-
-static void validate_pods(void *ctx, const struct http_request *req, struct http_response *resp)
-{
-	serve_review(ctx, ENDPOINT_VALIDATE, req, resp);
 }
 
 static void healthz(void *ctx, const struct http_request *req, struct http_response *resp)
@@ -214,9 +216,11 @@ static void metrics(void *ctx, const struct http_request *req, struct http_respo
 
 size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX])
 {
-	routes[0] = (struct http_route){"POST", "/mutate-pods", mutate_pods, s, "application/json"};
-	routes[1] = (struct http_route){"POST", "/validate-pods", validate_pods, s, "application/json"};
-	return 2;
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		s->entrances[i] = (struct entrance){s, (enum endpoint)i};
+		routes[i] = (struct http_route){"POST", endpoints[i].path, serve_review, &s->entrances[i], "application/json"};
+	}
+	return ENDPOINTS;
 }
 
 size_t serve_plain_routes(struct serving *s, struct http_route routes[ROUTES_MAX])

@@ -9,6 +9,15 @@
 
 #include "common/catalog_store.h"
 #include "common/http_server.h"
+#include "webhook/handle.h"
+
+struct serving;
+
+// One path of the admission port.
+struct entrance {
+	struct serving *serving;
+	enum endpoint endpoint;
+};
 
 struct serving {
 	struct catalog_store store;
@@ -16,6 +25,7 @@ struct serving {
 	// For its numbers in /metrics; NULL while it doesn't run. The lock keeps it from being stopped under a reader.
 	pthread_mutex_t admission_lock;
 	struct http_server *admission;
+	struct entrance entrances[ENDPOINTS]; // filled by serve_admission_routes
 };
 
 #define SERVING_INIT                                                             \
@@ -26,7 +36,7 @@ struct serving {
 void serving_set_admission(struct serving *s, struct http_server *admission) __attribute__((nonnull(1)));
 
 // Room for the two servers' routes.
-#define ROUTES_MAX 4
+#define ROUTES_MAX ENDPOINTS
 
 // Fill `routes`, return how many.
 size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));

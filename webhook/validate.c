@@ -17,25 +17,36 @@ static void allow(struct decision *d, const char *cause)
 	d->cause = cause;
 }
 
+static void not_confidential(struct decision *ret, const char *path, struct arena *arena)
+{
+	deny(ret, "NotConfidential",
+		 arena_printf(arena,
+					  "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
+					  "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
+					  "in place, with reinvocationPolicy IfNeeded",
+					  path, ret->profile->name));
+}
+
 // A pod that the rules for mutation would still have to protect did not go through them, or was changed afterwards.
 static void validate_create(const struct catalog *catalog, const struct review *review, struct arena *arena,
 							struct decision *ret)
 {
+	static const char initdata[] = "/metadata/annotations/" KATA_INITDATA;
 	decide(catalog, review, arena, NULL, ret);
+	bool bare = ret->profile != NULL && key_values_get(&review->object.annotations, KATA_INITDATA).p == NULL;
+	// Whose initdata is gone still carries our size, which would be blamed on the pod's author.
+	if (bare && strcmp(ret->cause, "ForeignAnnotation") == 0) {
+		not_confidential(ret, initdata, arena);
+		return;
+	}
 	if (ret->verdict != VERDICT_CONFIDENTIAL || ret->nedits == 0)
 		return;
 	const char *first = ret->edits[0].path;
 	for (size_t i = 0; i < ret->nedits; i++)
-		if (strcmp(ret->edits[i].path, "/metadata/annotations/" KATA_INITDATA) == 0)
-			first = "/metadata/annotations/" KATA_INITDATA;
+		if (strcmp(ret->edits[i].path, initdata) == 0)
+			first = initdata;
 	if (ret->protection_changed) {
-		deny(ret, "NotConfidential",
-			 arena_printf(
-				 arena,
-				 "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
-				 "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
-				 "in place, with reinvocationPolicy IfNeeded",
-				 first, ret->profile->name));
+		not_confidential(ret, first, arena);
 		return;
 	}
 	// Protected, but with another size than we gave it: what else is in the admission chain may know why.
@@ -69,7 +80,7 @@ static bool selected(const struct catalog *catalog, const struct review *review,
 					 struct arena *arena)
 {
 	struct decision d = {0};
-	decide_selection(catalog, pod, review_namespace(review), review->user, arena, NULL, &d);
+	decide_selection(catalog, review, pod, arena, NULL, &d);
 	// A label that is neither true nor false marks no running pod.
 	return d.verdict == VERDICT_CONFIDENTIAL;
 }

@@ -703,6 +703,18 @@ def _(world):
     equal(world.webhook.reviews("bystander"), [], "reviews of a pod that is no TaskRun's")
 
 
+@test("a namespace that the cluster has enabled and the webhook has not heard of is enabled all the same")
+def _(world):
+    world.apply_all([namespace("unheard-of", confidential="enabled")])
+    made = sample_pod("unheard")
+    del made["metadata"]["labels"][LABEL]
+    check_confidential(world.created(made, "unheard-of"), "the pod")
+    made = sample_pod("opts-out-unheard")
+    made["metadata"]["labels"][LABEL] = "false"
+    status, _, err = world.kubectl_create(made, "unheard-of")
+    check(status == 1 and "every TaskRun pod of namespace" in err, f"opting out was not refused: {err}")
+
+
 @test("the webhook is not asked about its own namespace, nor about kube-system")
 def _(world):
     for ns in (SYSTEM_NAMESPACE, "kube-system"):
@@ -719,7 +731,8 @@ def _(world):
         '"team-a" is confidential; remove the label, or have the namespace labelled '
         "pipelines.confidentialcontainers.org/opt-out=allowed"
     )
-    equal(world.kubectl_create(made, "team-a"), (1, "", f"{FORBIDDEN}{MUTATE}{refusal}\n"), "kubectl's answer")
+    said = f"{FORBIDDEN}{MUTATE.replace('labelled', 'optout')}{refusal}\n"
+    equal(world.kubectl_create(made, "team-a"), (1, "", said), "kubectl's answer")
     for ns in ("lenient", "plain"):
         check("runtimeClassName" not in world.created(made, ns)["spec"], f"it is confidential in {ns}")
 

@@ -26,9 +26,9 @@ static inline void tests_add(struct tests *t, const char *name, CMUnitTestFuncti
 }
 
 // The row's type must have a member `name`.
-#define ADD_TABLE(tests, table, run)                                      \
-	do {                                                                  \
-		for (size_t row_ = 0; row_ < COUNT(table); row_++)                \
+#define ADD_TABLE(tests, table, run)                                       \
+	do {                                                                   \
+		for (size_t row_ = 0; row_ < COUNT(table); row_++)                 \
 			tests_add((tests), (table)[row_].name, (run), &(table)[row_]); \
 	} while (0)
 

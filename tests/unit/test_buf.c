@@ -161,6 +161,22 @@ static void test_growth(void **state)
 	assert_false(buf_ok(&b));
 }
 
+// Formatted text of every length around the sizes that are formatted at once.
+static void test_formatted(void **state)
+{
+	(void)state;
+	CLEANUP_BUF
+	struct buf b = BUF_INIT(5000);
+	char want[1101] = {0};
+	for (size_t n = 0; n < 1100; n++) {
+		buf_clear(&b);
+		buf_addf(&b, "%s", want);
+		if (strcmp(buf_z(&b), want) != 0 || b.n != n)
+			fail_msg("%zu bytes: got %zu", n, b.n);
+		want[n] = (char)('a' + n % 26);
+	}
+}
+
 int main(void)
 {
 	struct tests t = {0};
@@ -171,6 +187,7 @@ int main(void)
 	tests_add(&t, "reserve", test_reserve, NULL);
 	tests_add(&t, "take", test_take, NULL);
 	tests_add(&t, "growth", test_growth, NULL);
+	tests_add(&t, "formatted", test_formatted, NULL);
 	ADD_TABLE(&t, limit_cases, test_limit);
 	return tests_run("buf", &t);
 }

@@ -17,7 +17,7 @@ struct decide_case {
 	const char *warnings; // each with a newline
 };
 
-#define CONFLICT(name)                                                                                             \
+#define CONFLICT(name)                                                                                              \
 	"spec.runtimeClassName is \"" name "\", which is not confidential for profile \"default\"; remove it from the " \
 	"podTemplate (the profile sets \"kata-cc\"), or add it to spec.allowedRuntimeClasses of the profile"
 #define FOREIGN(key, what, instead)                                                                      \
@@ -26,7 +26,7 @@ struct decide_case {
 #define CHANGES "it changes how the confidential guest is made"
 #define DECIDES "the profile decides about it"
 #define KERNEL KATA_PREFIX "config.hypervisor.kernel_params"
-#define HOSTPATH                                                                                             \
+#define HOSTPATH                                                                                           \
 	"spec.volumes[1] (sock) is a hostPath: the guest gets a copy from the untrusted host, and nothing is " \
 	"written back; use an emptyDir"
 #define HOSTPATH_SPEC ONE ", volumes: [{name: a, emptyDir: {}}, {name: sock, hostPath: {path: /run}}]"
@@ -35,10 +35,10 @@ struct decide_case {
 #define DIGEST(c, image) "container \"" c "\" names image \"" image "\" without a digest; write IMAGE@sha256:..."
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define IMAGE(image) "containers: [{name: step-a, image: '" image "'}]"
-#define CLAIM(i, name)                                                                                       \
+#define CLAIM(i, name)                                                                                     \
 	"spec.volumes[" i "] (" name "): a filesystem volume is copied into the guest once and never written " \
 	"back; hand results on by results or a registry\n"
-#define EXEC(c)                                                                                               \
+#define EXEC(c)                                                                                                  \
 	"container \"" c "\" has an exec probe or hook, which the profile's agent policy refuses, so it will fail; " \
 	"use httpGet or tcpSocket\n"
 #define REQUIRE(how) "admission: {requireImageDigest: " how "}"
@@ -47,8 +47,8 @@ static struct decide_case decide_cases[] = {
 	{"nothing special", "", "", "", ONE, "Mutated", NULL, ""},
 	{"class: ours already", "", "", "", ONE ", runtimeClassName: kata-cc", "Mutated", NULL, ""},
 	{"class: another", "", "", "", ONE ", runtimeClassName: gvisor", "RuntimeClassConflict", CONFLICT("gvisor"), ""},
-	{"class: one that begins like ours", "", "", "", ONE ", runtimeClassName: kata-cc-nvidia-gpu", "RuntimeClassConflict",
-	 CONFLICT("kata-cc-nvidia-gpu"), ""},
+	{"class: one that begins like ours", "", "", "", ONE ", runtimeClassName: kata-cc-nvidia-gpu",
+	 "RuntimeClassConflict", CONFLICT("kata-cc-nvidia-gpu"), ""},
 	{"class: empty", "", "", "", ONE ", runtimeClassName: ''", "RuntimeClassConflict", CONFLICT(""), ""},
 	{"class: null is none", "", "", "", ONE ", runtimeClassName: null", "Mutated", NULL, ""},
 	{"class: an allowed one", "", "allowedRuntimeClasses: [a, kata-cc-nvidia-gpu]", "",
@@ -59,11 +59,12 @@ static struct decide_case decide_cases[] = {
 	 "podTemplate (the profile sets \"kata-qemu-snp\"), or add it to spec.allowedRuntimeClasses of the profile",
 	 ""},
 
-	{"annotation: kernel_params", "", "", ANNOTATED(KERNEL ": debug"), ONE, "ForeignAnnotation", FOREIGN(KERNEL, CHANGES, ""),
-	 ""},
+	{"annotation: kernel_params", "", "", ANNOTATED(KERNEL ": debug"), ONE, "ForeignAnnotation",
+	 FOREIGN(KERNEL, CHANGES, ""), ""},
 	{"annotation: any of Kata's", "", "", ANNOTATED("io.katacontainers.anything: ''"), ONE, "ForeignAnnotation",
 	 FOREIGN("io.katacontainers.anything", CHANGES, ""), ""},
-	{"annotation: a like prefix is none of Kata's", "", "", ANNOTATED("io.katacontainersX/a: b"), ONE, "Mutated", NULL, ""},
+	{"annotation: a like prefix is none of Kata's", "", "", ANNOTATED("io.katacontainersX/a: b"), ONE, "Mutated", NULL,
+	 ""},
 	{"annotation: default_memory", "", "", ANNOTATED(KATA_MEMORY ": '512'"), ONE, "ForeignAnnotation",
 	 FOREIGN(KATA_MEMORY, DECIDES, ", and set " ANNOTATION_MEMORY " instead"), ""},
 	{"annotation: somebody else's initdata", "", "", ANNOTATED(KATA_INITDATA ": H4sI"), ONE, "ForeignAnnotation",
@@ -73,19 +74,20 @@ static struct decide_case decide_cases[] = {
 	{"annotation: forged injected doesn't make initdata ours", "", "",
 	 ANNOTATED(ANNOTATION_INJECTED ": '{}', " KATA_INITDATA ": H4sI"), ONE, "ForeignAnnotation",
 	 FOREIGN(KATA_INITDATA, DECIDES, ""), ""},
-	{"annotation: forged injected alone is overwritten", "", "", ANNOTATED(ANNOTATION_INJECTED ": '{\"vmMiB\":1}'"), ONE,
-	 "Mutated", NULL, ""},
+	{"annotation: forged injected alone is overwritten", "", "", ANNOTATED(ANNOTATION_INJECTED ": '{\"vmMiB\":1}'"),
+	 ONE, "Mutated", NULL, ""},
 	{"annotation: vcpus where the profile has none", "", "", ANNOTATED(KATA_VCPUS ": '4'"), ONE, "ForeignAnnotation",
 	 FOREIGN(KATA_VCPUS, CHANGES, ""), ""},
-	{"annotation: vcpus where the profile has some", "", "cpu: {mode: Fixed, vcpus: 2}", ANNOTATED(KATA_VCPUS ": '4'"), ONE,
-	 "ForeignAnnotation", FOREIGN(KATA_VCPUS, DECIDES, ""), ""},
-	{"annotation: warned about", "", "admission: {foreignAnnotations: Warn}", ANNOTATED(KERNEL ": debug"), ONE, "Mutated",
-	 NULL, FOREIGN(KERNEL, CHANGES, "") "\n"},
-	{"annotation: initdata warned about", "", "admission: {foreignAnnotations: Warn}", ANNOTATED(KATA_INITDATA ": H4sI"), ONE,
-	 "Mutated", NULL, FOREIGN(KATA_INITDATA, DECIDES, "") "\n"},
+	{"annotation: vcpus where the profile has some", "", "cpu: {mode: Fixed, vcpus: 2}", ANNOTATED(KATA_VCPUS ": '4'"),
+	 ONE, "ForeignAnnotation", FOREIGN(KATA_VCPUS, DECIDES, ""), ""},
+	{"annotation: warned about", "", "admission: {foreignAnnotations: Warn}", ANNOTATED(KERNEL ": debug"), ONE,
+	 "Mutated", NULL, FOREIGN(KERNEL, CHANGES, "") "\n"},
+	{"annotation: initdata warned about", "", "admission: {foreignAnnotations: Warn}",
+	 ANNOTATED(KATA_INITDATA ": H4sI"), ONE, "Mutated", NULL, FOREIGN(KATA_INITDATA, DECIDES, "") "\n"},
 
 	{"hostNetwork", "", "", "", ONE ", hostNetwork: true", "HostNetwork",
-	 "spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the host's: remove "
+	 "spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the host's: "
+	 "remove "
 	 "hostNetwork",
 	 ""},
 	{"hostNetwork false", "", "", "", ONE ", hostNetwork: false", "Mutated", NULL, ""},
@@ -98,16 +100,20 @@ static struct decide_case decide_cases[] = {
 	{"hostPath: warned about", "", "", "", HOSTPATH_SPEC, "Mutated", NULL, HOSTPATH "\n"},
 	{"hostPath: denied", "", "admission: {hostPath: Deny}", "", HOSTPATH_SPEC, "HostPath", HOSTPATH, ""},
 	{"hostPath: off", "", "admission: {hostPath: 'Off'}", "", HOSTPATH_SPEC, "Mutated", NULL, ""},
-	{"subPath: warned about", "", "", "", MOUNTS("{name: v, mountPath: /w, subPath: s}"), "Mutated", NULL, SUBPATH "\n"},
-	{"subPath: denied", "", "admission: {subPath: Deny}", "", MOUNTS("{subPath: s, mountPath: /w}"), "SubPath", SUBPATH, ""},
+	{"subPath: warned about", "", "", "", MOUNTS("{name: v, mountPath: /w, subPath: s}"), "Mutated", NULL,
+	 SUBPATH "\n"},
+	{"subPath: denied", "", "admission: {subPath: Deny}", "", MOUNTS("{subPath: s, mountPath: /w}"), "SubPath", SUBPATH,
+	 ""},
 	{"subPath: off", "", "admission: {subPath: 'Off'}", "", MOUNTS("{mountPath: /w, subPath: s}"), "Mutated", NULL, ""},
 	{"subPath: empty is none", "", "", "", MOUNTS("{mountPath: /w, subPath: ''}"), "Mutated", NULL, ""},
-	{"subPathExpr", "", "", "", MOUNTS("{mountPath: /v}, {mountPath: /w, subPathExpr: $(X)}"), "Mutated", NULL, SUBPATH "\n"},
+	{"subPathExpr", "", "", "", MOUNTS("{mountPath: /v}, {mountPath: /w, subPathExpr: $(X)}"), "Mutated", NULL,
+	 SUBPATH "\n"},
 	{"subPath of an init container", "", "admission: {subPath: Deny}", "",
-	 ONE ", initContainers: [{name: step-a, image: img, volumeMounts: [{mountPath: /w, subPath: s}]}]", "SubPath", SUBPATH,
-	 ""},
+	 ONE ", initContainers: [{name: step-a, image: img, volumeMounts: [{mountPath: /w, subPath: s}]}]", "SubPath",
+	 SUBPATH, ""},
 	{"claims", "", "", "",
-	 ONE ", volumes: [{name: a, persistentVolumeClaim: {claimName: c}}, {name: b, ephemeral: {}}, {name: c, ephemeral: null}]",
+	 ONE ", volumes: [{name: a, persistentVolumeClaim: {claimName: c}}, {name: b, ephemeral: {}}, {name: c, ephemeral: "
+		 "null}]",
 	 "Mutated", NULL, CLAIM("0", "a") CLAIM("1", "b")},
 	{"claims: raw block devices are supported", "", "", "",
 	 "containers: [{name: step-a, image: img, volumeDevices: [{name: a, devicePath: /dev/x}]}], volumes: [{name: a, "
@@ -124,17 +130,18 @@ static struct decide_case decide_cases[] = {
 	{"digests: no image at all", "", REQUIRE("Warn"), "", "containers: [{name: step-a}]", "Mutated", NULL,
 	 DIGEST("step-a", "") "\n"},
 	{"digests: init containers too", "", REQUIRE("Deny"), "",
-	 IMAGE("i@sha256:" HEX64) ", initContainers: [{name: prepare, image: p}]", "ImageWithoutDigest", DIGEST("prepare", "p"),
-	 ""},
+	 IMAGE("i@sha256:" HEX64) ", initContainers: [{name: prepare, image: p}]", "ImageWithoutDigest",
+	 DIGEST("prepare", "p"), ""},
 
-	{"exec: a probe", "", "", "", "containers: [{name: step-a, livenessProbe: {exec: {command: [x]}}}]", "Mutated", NULL,
-	 EXEC("step-a")},
+	{"exec: a probe", "", "", "", "containers: [{name: step-a, livenessProbe: {exec: {command: [x]}}}]", "Mutated",
+	 NULL, EXEC("step-a")},
 	{"exec: hooks and probes of several", "", "", "",
-	 "containers: [{name: a, lifecycle: {preStop: {exec: {}}}}, {name: b, readinessProbe: {httpGet: {port: 1}}}, {name: c, "
+	 "containers: [{name: a, lifecycle: {preStop: {exec: {}}}}, {name: b, readinessProbe: {httpGet: {port: 1}}}, "
+	 "{name: c, "
 	 "startupProbe: {exec: {}}}], initContainers: [{name: d, lifecycle: {postStart: {exec: {}}, stopSignal: SIGTERM}}]",
 	 "Mutated", NULL, EXEC("d") EXEC("a") EXEC("c")},
-	{"exec: null is none", "", "", "", "containers: [{name: step-a, livenessProbe: {exec: null, tcpSocket: {port: 1}}}]",
-	 "Mutated", NULL, ""},
+	{"exec: null is none", "", "", "",
+	 "containers: [{name: step-a, livenessProbe: {exec: null, tcpSocket: {port: 1}}}]", "Mutated", NULL, ""},
 	{"exec: allowed by the policy", "agentPolicy: {preset: AllowAll}", "", "",
 	 "containers: [{name: step-a, livenessProbe: {exec: {}}}]", "Mutated", NULL, ""},
 	{"exec: refused by Strict", "agentPolicy: {preset: Strict}", "", "",
@@ -148,7 +155,8 @@ static struct decide_case decide_cases[] = {
 
 static char *request_of(const char *metadata, const char *spec)
 {
-	return xasprintf("{object: {metadata: {" LABELS "%s%s}, spec: {%s}}}", metadata[0] != '\0' ? ", " : "", metadata, spec);
+	return xasprintf("{object: {metadata: {" LABELS "%s%s}, spec: {%s}}}", metadata[0] != '\0' ? ", " : "", metadata,
+					 spec);
 }
 
 static const char *joined_warnings(struct world *w)
@@ -209,14 +217,17 @@ static struct broken_case broken_cases[] = {
 	 ""},
 	{"profile: waits for its Trustee", "",
 	 PROFILE("coco-pipelines-system", "default", "initdata: {trusteeConfigRef: {name: tc}}"), "ProfileInvalid",
-	 "ConfidentialProfile \"default\" of namespace \"coco-pipelines-system\" is not valid: spec.initdata.trusteeConfigRef: "
+	 "ConfidentialProfile \"default\" of namespace \"coco-pipelines-system\" is not valid: "
+	 "spec.initdata.trusteeConfigRef: "
 	 "the controller has not published TrusteeConfig \"tc\" of namespace \"trustee-operator-system\" (is it there, and "
-	 "ready?): there is no ConfigMap \"trustee-endpoint-tc\" in namespace \"trustee-operator-system\"; create it with key "
+	 "ready?): there is no ConfigMap \"trustee-endpoint-tc\" in namespace \"trustee-operator-system\"; create it with "
+	 "key "
 	 "\"url\"",
 	 ""},
 	{"profile: Off without quotes is a boolean in YAML", "",
 	 PROFILE("coco-pipelines-system", "default", KBS ", admission: {subPath: Off}"), "ProfileInvalid",
-	 "ConfidentialProfile \"default\" of namespace \"coco-pipelines-system\" is not valid: spec.admission.subPath must be a "
+	 "ConfidentialProfile \"default\" of namespace \"coco-pipelines-system\" is not valid: spec.admission.subPath must "
+	 "be a "
 	 "string, not a boolean (put it in quotes)",
 	 ""},
 	{"profile: a broken one of the pod's namespace is not passed over", "",
@@ -279,9 +290,9 @@ static void test_edits(void **state)
 static void judge_again(struct world *w, const char *kernel, const char *memory, const char *injected, bool ours)
 {
 	const struct profile *p = w->decision.profile;
-	char *metadata = xasprintf("annotations: {%s%s'" KATA_INITDATA "': '%s', '" KATA_MEMORY "': '%s', '" ANNOTATION_INJECTED
-							   "': '%s'}",
-							   kernel, kernel[0] != '\0' ? ", " : "", ours ? p->annotation : "H4sIAAAA", memory, injected);
+	char *metadata = xasprintf(
+		"annotations: {%s%s'" KATA_INITDATA "': '%s', '" KATA_MEMORY "': '%s', '" ANNOTATION_INJECTED "': '%s'}",
+		kernel, kernel[0] != '\0' ? ", " : "", ours ? p->annotation : "H4sIAAAA", memory, injected);
 	char *request = request_of(metadata, "runtimeClassName: kata-cc, nodeSelector: {a: b}, overhead: {memory: 350Mi}, "
 										 "containers: [{name: step-a, image: img, resources: {requests: {memory: 4Gi}, "
 										 "limits: {memory: 4Gi}}}]");
@@ -326,7 +337,8 @@ static void test_replaces_initdata(void **state)
 	(void)state;
 	struct world w = {0};
 	world_default(&w, "", "admission: {foreignAnnotations: Warn}", "");
-	char *request = request_of(ANNOTATED(KATA_INITDATA ": H4sI, " KATA_MEMORY ": '99999', " ANNOTATION_INJECTED ": x"), ONE);
+	char *request =
+		request_of(ANNOTATED(KATA_INITDATA ": H4sI, " KATA_MEMORY ": '99999', " ANNOTATION_INJECTED ": x"), ONE);
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	assert_text(edit_at(&w, "/metadata/annotations/" KATA_INITDATA),
 				arena_printf(&w.arena, "replace \"%s\"", w.decision.profile->annotation));
@@ -380,10 +392,11 @@ static void test_audit(void **state)
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	answer_decision(&w.review, &w.decision, true, &w.arena, &out);
 	const char *notes = strstr(buf_z(&out), "\"auditAnnotations\"");
-	assert_text(notes, arena_printf(&w.arena,
-									"\"auditAnnotations\":{\"decision\":\"Mutated\",\"profile\":\"coco-pipelines-system/"
-									"default\",\"initdata\":\"%s\",\"vm-mib\":\"4096\",\"version\":\"%s\"}}}",
-									w.decision.profile->digest, COCO_VERSION));
+	assert_text(notes,
+				arena_printf(&w.arena,
+							 "\"auditAnnotations\":{\"decision\":\"Mutated\",\"profile\":\"coco-pipelines-system/"
+							 "default\",\"initdata\":\"%s\",\"vm-mib\":\"4096\",\"version\":\"%s\"}}}",
+							 w.decision.profile->digest, COCO_VERSION));
 	buf_clear(&out);
 	free(request);
 	request = request_of("", ONE ", hostNetwork: true");

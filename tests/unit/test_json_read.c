@@ -235,6 +235,25 @@ static void test_cut(void **state)
 	}
 }
 
+// Every byte at every place of a string: strings are read eight bytes at a time.
+static void test_bytes(void **state)
+{
+	(void)state;
+	char text[] = "\"abcdefghijklmnopqr\"";
+	for (size_t place = 1; place + 1 < sizeof(text) - 1; place++)
+		for (int byte = 0; byte < 256; byte++) {
+			struct error err = {0};
+			char was = text[place];
+			bool good = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+			text[place] = (char)byte;
+			// A backslash before a letter that makes an escape.
+			good |= byte == '\\' && strchr("bfnr\"", text[place + 1]) != NULL && place + 2 < sizeof(text) - 1;
+			if ((skip_exact((struct str){text, sizeof(text) - 1}, &err) == 0) != good)
+				fail_msg("byte 0x%02X at %zu: %s", (unsigned int)byte, place, good ? err.msg : "accepted");
+			text[place] = was;
+		}
+}
+
 // ---- Depth
 
 struct depth_case {
@@ -542,6 +561,7 @@ int main(void)
 	ADD_TABLE(&t, depth_cases, test_depth);
 	ADD_TABLE(&t, typed_cases, test_typed);
 	tests_add(&t, "cut at every byte", test_cut, NULL);
+	tests_add(&t, "every byte at every place", test_bytes, NULL);
 	tests_add(&t, "the same key among many", test_many_keys, NULL);
 	tests_add(&t, "errors are sticky", test_sticky, NULL);
 	tests_add(&t, "left early", test_left_early, NULL);

@@ -85,7 +85,9 @@ static struct options_case options_cases[] = {
 	{"error: value for help", "--help=me", NULL, NULL, OPTIONS_EXIT_USAGE, NULL, "",
 	 "prog sub: option --help takes no value\n" USAGE},
 	{"error: refused by the program", "-e bad -e c", NULL, NULL, OPTIONS_EXIT_USAGE, NULL, "", USAGE},
-	{"error: one word too many", "a b c", NULL, NULL, OPTIONS_EXIT_USAGE, NULL, "",
+	{"error: two words too many", "a b c", NULL, NULL, OPTIONS_EXIT_USAGE, NULL, "",
+	 "prog sub: \"b\" is one word too many\n" USAGE},
+	{"error: one word too many", "a b", NULL, NULL, OPTIONS_EXIT_USAGE, NULL, "",
 	 "prog sub: \"b\" is one word too many\n" USAGE},
 };
 

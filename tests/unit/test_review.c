@@ -17,7 +17,7 @@ struct read_case {
 	const char *message;
 };
 
-#define NO_REVIEW(kind, version)                                                                            \
+#define NO_REVIEW(kind, version)                                                                                   \
 	"the body is kind \"" kind "\" of apiVersion \"" version "\"; send an AdmissionReview of admission.k8s.io/v1 " \
 	"(admissionReviewVersions: [v1] in the webhook configuration)"
 
@@ -32,18 +32,26 @@ static struct read_case read_cases[] = {
 	{"request before kind and version",
 	 "{\"request\":{\"uid\":\"u-1\"},\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\"}", REVIEW_OK,
 	 "u-1", NULL},
-	{"an answer from before is passed over", "{\"response\":{\"uid\":\"old\"}," "\"kind\":\"AdmissionReview\","
-	 "\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u-1\"}}", REVIEW_OK, "u-1", NULL},
-	{"escapes in the uid", "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":"
-	 "\"\\u0075\\u002d\\\"1\"}}", REVIEW_OK, "u-\"1", NULL},
-	{"lifecycle.stopSignal is a string", HEAD "\"object\":{\"spec\":{\"containers\":[{\"name\":\"a\",\"lifecycle\":"
-	 "{\"stopSignal\":\"SIGUSR1\"}}]}}}}", REVIEW_OK, "u-1", NULL},
+	{"an answer from before is passed over",
+	 "{\"response\":{\"uid\":\"old\"},"
+	 "\"kind\":\"AdmissionReview\","
+	 "\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":\"u-1\"}}",
+	 REVIEW_OK, "u-1", NULL},
+	{"escapes in the uid",
+	 "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{\"uid\":"
+	 "\"\\u0075\\u002d\\\"1\"}}",
+	 REVIEW_OK, "u-\"1", NULL},
+	{"lifecycle.stopSignal is a string",
+	 HEAD "\"object\":{\"spec\":{\"containers\":[{\"name\":\"a\",\"lifecycle\":"
+		  "{\"stopSignal\":\"SIGUSR1\"}}]}}}}",
+	 REVIEW_OK, "u-1", NULL},
 	{"dryRun null", HEAD "\"dryRun\":null}}", REVIEW_OK, "u-1", NULL},
 
 	{"empty", "", REVIEW_MALFORMED, NULL, NULL},
 	{"another kind", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"request\":{\"uid\":\"u-1\"}}", REVIEW_MALFORMED, NULL,
 	 NO_REVIEW("Pod", "v1")},
-	{"v1beta1", "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1beta1\",\"request\":{\"uid\":\"u\"}}",
+	{"v1beta1",
+	 "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1beta1\",\"request\":{\"uid\":\"u\"}}",
 	 REVIEW_MALFORMED, NULL, NO_REVIEW("AdmissionReview", "admission.k8s.io/v1beta1")},
 	{"an empty object", "{}", REVIEW_MALFORMED, NULL, NO_REVIEW("", "")},
 	{"no request", "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\"}", REVIEW_MALFORMED, NULL,
@@ -67,8 +75,8 @@ static struct read_case read_cases[] = {
 	{"hostNetwork as text", HEAD PODS "\"object\":{\"spec\":{\"hostNetwork\":\"true\"}}}}", REVIEW_REFUSED, "u-1",
 	 "request.object.spec.hostNetwork: must be a boolean, not a string"},
 	{"a list as a quantity",
-	 HEAD PODS "\"object\":{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"memory\":[]}}}]}}}}", REVIEW_REFUSED,
-	 "u-1", NULL},
+	 HEAD PODS "\"object\":{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"memory\":[]}}}]}}}}",
+	 REVIEW_REFUSED, "u-1", NULL},
 };
 
 static void test_read(void **state)
@@ -153,7 +161,8 @@ static struct write_case write_cases[] = {
 	{"allowed: code and message stay out",
 	 {.uid = STR("u"), .allowed = true, .code = 403, .reason = "Forbidden", .message = STR("no")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":true")},
-	{"a uid with quotes", {.uid = STR("\"\\\x01"), .allowed = true},
+	{"a uid with quotes",
+	 {.uid = STR("\"\\\x01"), .allowed = true},
 	 ANSWER("\"uid\":\"\\\"\\\\\\u0001\",\"allowed\":true")},
 	{"denied",
 	 {.uid = STR("u"), .code = 403, .reason = "Forbidden", .message = STR("a\n\"b\"")},
@@ -163,7 +172,8 @@ static struct write_case write_cases[] = {
 	 {.uid = STR("u"), .code = 400, .reason = "BadRequest", .message = STR("a\xC3")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":"
 			"\"a\xEF\xBF\xBD\"}")},
-	{"a patch", {.uid = STR("u"), .allowed = true, .patch = STR("[{}]")},
+	{"a patch",
+	 {.uid = STR("u"), .allowed = true, .patch = STR("[{}]")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W3t9XQ==\"")},
 	{"warnings and notes",
 	 {.uid = STR("u"), .allowed = true, .warnings = two_warnings, .nwarnings = 2, .audit = two_notes, .naudit = 2},
@@ -190,9 +200,10 @@ struct handle_case {
 	const char *want;
 };
 
-#define DENIED400(message)                                                                                        \
-	ANSWER("\"uid\":\"u-1\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":\"" message \
-		   "\"},\"auditAnnotations\":{\"decision\":\"Unfit\"}")
+#define DENIED400(message)                                                                                            \
+	ANSWER(                                                                                                           \
+		"\"uid\":\"u-1\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":\"" message \
+		"\"},\"auditAnnotations\":{\"decision\":\"Unfit\"}")
 #define POD "\"object\":{\"metadata\":{},\"spec\":{\"containers\":[{\"name\":\"a\"}]}}"
 #define SPECLESS "request.object is missing or has no spec; there is no pod to judge"
 
@@ -206,7 +217,8 @@ static struct handle_case handle_cases[] = {
 	{"not selected: nothing but allowed, validating", ENDPOINT_VALIDATE, HEAD PODS "\"operation\":\"CREATE\"," POD "}}",
 	 200, ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
 	{"another resource", ENDPOINT_MUTATE,
-	 HEAD "\"resource\":{\"group\":\"apps\",\"version\":\"v1\",\"resource\":\"deployments\"},\"operation\":\"CREATE\"}}",
+	 HEAD
+	 "\"resource\":{\"group\":\"apps\",\"version\":\"v1\",\"resource\":\"deployments\"},\"operation\":\"CREATE\"}}",
 	 200,
 	 DENIED400("coco-webhook was asked about \\\"deployments\\\" of group \\\"apps\\\", version \\\"v1\\\"; it takes "
 			   "pods of v1: correct the rules of the webhook configuration")},
@@ -229,8 +241,9 @@ static struct handle_case handle_cases[] = {
 	{"DELETE needs no object", ENDPOINT_MUTATE, HEAD PODS "\"operation\":\"DELETE\",\"object\":null}}", 200,
 	 ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
 	{"CONNECT to exec brings PodExecOptions", ENDPOINT_VALIDATE,
-	 HEAD "\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"pods\"},\"kind\":{\"kind\":\"PodExecOptions\"},"
-		  "\"subResource\":\"exec\",\"operation\":\"CONNECT\",\"object\":{\"kind\":\"PodExecOptions\",\"stdout\":true}}}",
+	 HEAD
+	 "\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"pods\"},\"kind\":{\"kind\":\"PodExecOptions\"},"
+	 "\"subResource\":\"exec\",\"operation\":\"CONNECT\",\"object\":{\"kind\":\"PodExecOptions\",\"stdout\":true}}}",
 	 200, ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
 	{"a Binding is no pod", ENDPOINT_MUTATE,
 	 HEAD "\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"pods\"},\"kind\":{\"kind\":\"Binding\"},"

@@ -3,16 +3,21 @@
 
 #define LABELLED(value) "labels: {" LABEL_CONFIDENTIAL ": '" value "'}"
 #define TASKRUN "tekton.dev/taskRun: build"
-#define OWNER(version, kind, name, controller)                                                       \
+#define OWNER(version, kind, name, controller) \
 	"ownerReferences: [{apiVersion: " version ", kind: " kind ", name: " name ", controller: " controller "}]"
 #define STS OWNER("apps/v1", "StatefulSet", "affinity-assistant-0123456789", "true")
 
-static const char namespaces[] =
-	NAMESPACE("team-on", "labels: {" LABEL_CONFIDENTIAL ": enabled}") "---\n"
-	NAMESPACE("team-lax", "labels: {" LABEL_CONFIDENTIAL ": enabled, " LABEL_OPT_OUT ": allowed}") "---\n"
-	NAMESPACE("team-lax2", "labels: {" LABEL_CONFIDENTIAL ": enabled, " LABEL_OPT_OUT ": 'true'}") "---\n"
-	NAMESPACE("team-true", "labels: {" LABEL_CONFIDENTIAL ": 'true'}") "---\n"
-	NAMESPACE("team-annotated", "annotations: {" LABEL_CONFIDENTIAL ": enabled}");
+static const char namespaces[] = NAMESPACE("team-on", "labels: {" LABEL_CONFIDENTIAL ": enabled}") "---\n" NAMESPACE(
+	"team-lax",
+	"labels: {" LABEL_CONFIDENTIAL ": enabled, " LABEL_OPT_OUT
+	": allowed}") "---\n" NAMESPACE("team-lax2",
+									"labels: {" LABEL_CONFIDENTIAL ": enabled, " LABEL_OPT_OUT
+									": 'true'}") "---\n" NAMESPACE("team-true",
+																   "labels: {" LABEL_CONFIDENTIAL
+																   ": 'true'}") "---\n" NAMESPACE("team-annotated",
+																								  "annotations: "
+																								  "{" LABEL_CONFIDENTIAL
+																								  ": enabled}");
 
 struct select_case {
 	const char *name;
@@ -24,15 +29,16 @@ struct select_case {
 	const char *message;
 };
 
-#define REFUSED(ns)                                                                                            \
-	"label " LABEL_CONFIDENTIAL " is \"false\", but every TaskRun pod of namespace \"" ns                      \
+#define REFUSED(ns)                                                                       \
+	"label " LABEL_CONFIDENTIAL " is \"false\", but every TaskRun pod of namespace \"" ns \
 	"\" is confidential; remove the label, or have the namespace labelled " LABEL_OPT_OUT "=allowed"
 
 static struct select_case select_cases[] = {
 	{"no label", "name: a", "team-a", TEKTON, VERDICT_LEFT_ALONE, "NotSelected", NULL},
-	{"a TaskRun's pod without label", "labels: {" TASKRUN "}", "team-a", TEKTON, VERDICT_LEFT_ALONE, "NotSelected", NULL},
-	{"no metadata but a name, in an enabled namespace", "name: a", "team-on", "admin", VERDICT_LEFT_ALONE, "NotSelected",
+	{"a TaskRun's pod without label", "labels: {" TASKRUN "}", "team-a", TEKTON, VERDICT_LEFT_ALONE, "NotSelected",
 	 NULL},
+	{"no metadata but a name, in an enabled namespace", "name: a", "team-on", "admin", VERDICT_LEFT_ALONE,
+	 "NotSelected", NULL},
 	{"label true on a TaskRun's pod", "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'true'}", "team-a", TEKTON,
 	 VERDICT_CONFIDENTIAL, "", NULL},
 	{"label true on anyone's pod", LABELLED("true"), "team-a", "admin", VERDICT_CONFIDENTIAL, "", NULL},
@@ -52,31 +58,32 @@ static struct select_case select_cases[] = {
 	{"enabled namespace: a TaskRun's pod", "labels: {" TASKRUN "}", "team-on", TEKTON, VERDICT_CONFIDENTIAL, "", NULL},
 	{"enabled namespace: a TaskRun's pod that anyone made", "labels: {" TASKRUN "}", "team-on", "admin",
 	 VERDICT_CONFIDENTIAL, "", NULL},
-	{"enabled namespace: other pods", "labels: {app: web}", "team-on", "admin", VERDICT_LEFT_ALONE, "NotSelected", NULL},
+	{"enabled namespace: other pods", "labels: {app: web}", "team-on", "admin", VERDICT_LEFT_ALONE, "NotSelected",
+	 NULL},
 	{"enabled namespace: other pods with the label", LABELLED("true"), "team-on", "admin", VERDICT_CONFIDENTIAL, "",
 	 NULL},
-	{"enabled namespace: opt-out is refused", "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false'}", "team-on", TEKTON,
-	 VERDICT_DENIED, "OptOutRefused", REFUSED("team-on")},
+	{"enabled namespace: opt-out is refused", "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false'}", "team-on",
+	 TEKTON, VERDICT_DENIED, "OptOutRefused", REFUSED("team-on")},
 	{"enabled namespace: opt-out allowed", "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false'}", "team-lax", TEKTON,
 	 VERDICT_LEFT_ALONE, "OptedOut", NULL},
 	{"enabled namespace: opt-out not quite allowed", "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false'}",
 	 "team-lax2", TEKTON, VERDICT_DENIED, "OptOutRefused", REFUSED("team-lax2")},
-	{"enabled namespace: false on a pod that isn't in anyway", LABELLED("false"), "team-on", "admin", VERDICT_LEFT_ALONE,
-	 "OptedOut", NULL},
+	{"enabled namespace: false on a pod that isn't in anyway", LABELLED("false"), "team-on", "admin",
+	 VERDICT_LEFT_ALONE, "OptedOut", NULL},
 	{"enabled namespace: the pod's own opt-out label counts for nothing",
 	 "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false', " LABEL_OPT_OUT ": allowed}", "team-on", TEKTON,
 	 VERDICT_DENIED, "OptOutRefused", REFUSED("team-on")},
 	{"namespace labelled true, which is not enabled", "labels: {" TASKRUN "}", "team-true", TEKTON, VERDICT_LEFT_ALONE,
 	 "NotSelected", NULL},
-	{"namespace annotated, which is not labelled", "labels: {" TASKRUN "}", "team-annotated", TEKTON, VERDICT_LEFT_ALONE,
-	 "NotSelected", NULL},
+	{"namespace annotated, which is not labelled", "labels: {" TASKRUN "}", "team-annotated", TEKTON,
+	 VERDICT_LEFT_ALONE, "NotSelected", NULL},
 
 	{"affinity assistant", LABELLED("true") ", " STS, "team-a", USER_STATEFULSET_CONTROLLER, VERDICT_LEFT_ALONE,
 	 "AffinityAssistant", NULL},
 	{"affinity assistant, one controller manager for all", LABELLED("true") ", " STS, "team-a", USER_CONTROLLER_MANAGER,
 	 VERDICT_LEFT_ALONE, "AffinityAssistant", NULL},
-	{"affinity assistant in an enabled namespace, with a forged taskRun label", "labels: {" TASKRUN "}, " STS, "team-on",
-	 USER_STATEFULSET_CONTROLLER, VERDICT_LEFT_ALONE, "AffinityAssistant", NULL},
+	{"affinity assistant in an enabled namespace, with a forged taskRun label", "labels: {" TASKRUN "}, " STS,
+	 "team-on", USER_STATEFULSET_CONTROLLER, VERDICT_LEFT_ALONE, "AffinityAssistant", NULL},
 	{"affinity assistant with label false in an enabled namespace",
 	 "labels: {" TASKRUN ", " LABEL_CONFIDENTIAL ": 'false'}, " STS, "team-on", USER_STATEFULSET_CONTROLLER,
 	 VERDICT_LEFT_ALONE, "AffinityAssistant", NULL},
@@ -86,16 +93,15 @@ static struct select_case select_cases[] = {
 	 "labels: {app.kubernetes.io/component: affinity-assistant, " LABEL_CONFIDENTIAL ": 'true'}", "team-a", "admin",
 	 VERDICT_CONFIDENTIAL, "", NULL},
 	{"forged: the owner, by a user", LABELLED("true") ", " STS, "team-a", "admin", VERDICT_CONFIDENTIAL, "", NULL},
-	{"forged: the owner, by Tekton's own account", LABELLED("true") ", " STS, "team-a", TEKTON, VERDICT_CONFIDENTIAL, "",
-	 NULL},
+	{"forged: the owner, by Tekton's own account", LABELLED("true") ", " STS, "team-a", TEKTON, VERDICT_CONFIDENTIAL,
+	 "", NULL},
 	{"forged: the owner, by a controller of a like name", LABELLED("true") ", " STS, "team-a",
 	 "system:serviceaccount:team-a:statefulset-controller", VERDICT_CONFIDENTIAL, "", NULL},
-	{"another StatefulSet's pod with the label",
-	 LABELLED("true") ", " OWNER("apps/v1", "StatefulSet", "web", "true"), "team-a", USER_STATEFULSET_CONTROLLER,
-	 VERDICT_CONFIDENTIAL, "", NULL},
+	{"another StatefulSet's pod with the label", LABELLED("true") ", " OWNER("apps/v1", "StatefulSet", "web", "true"),
+	 "team-a", USER_STATEFULSET_CONTROLLER, VERDICT_CONFIDENTIAL, "", NULL},
 	{"another StatefulSet's pod, with the assistant's label too",
-	 "labels: {app.kubernetes.io/component: affinity-assistant, " LABEL_CONFIDENTIAL ": 'true'}, " OWNER(
-		 "apps/v1", "StatefulSet", "web", "true"),
+	 "labels: {app.kubernetes.io/component: affinity-assistant, " LABEL_CONFIDENTIAL
+	 ": 'true'}, " OWNER("apps/v1", "StatefulSet", "web", "true"),
 	 "team-a", USER_STATEFULSET_CONTROLLER, VERDICT_CONFIDENTIAL, "", NULL},
 	{"an owner that doesn't control it",
 	 LABELLED("true") ", " OWNER("apps/v1", "StatefulSet", "affinity-assistant-0", "false"), "team-a",
@@ -117,8 +123,7 @@ static void test_selection(void **state)
 							  "userInfo: {username: '%s'}}",
 							  c->metadata, c->ns, c->user);
 	world_review(&w, request);
-	decide_selection(w.catalog, &w.review.object, review_namespace(&w.review), w.review.user, &w.arena, NULL,
-					 &w.decision);
+	decide_selection(w.catalog, &w.review, &w.review.object, &w.arena, NULL, &w.decision);
 	assert_text(w.decision.cause, c->cause[0] != '\0' ? c->cause : w.decision.cause);
 	assert_int_equal(w.decision.verdict, c->verdict);
 	assert_text(w.decision.message, c->message);
@@ -134,13 +139,21 @@ static void test_selection(void **state)
 // ---- Which profile
 
 static const char profiles[] =
-	PROFILE("team-a", "default", KBS) "---\n" PROFILE("team-a", "big", KBS) "---\n"
-	PROFILE("coco-pipelines-system", "big", KBS) "---\n" PROFILE("coco-pipelines-system", "gpu", KBS) "---\n"
-	PROFILE("team-c", "own", KBS) "---\n"
-	NAMESPACE("team-c", "annotations: {" ANNOTATION_DEFAULT_PROFILE ": own}") "---\n"
-	NAMESPACE("team-d", "annotations: {" ANNOTATION_DEFAULT_PROFILE ": gpu}") "---\n"
-	NAMESPACE("team-e", "annotations: {" ANNOTATION_DEFAULT_PROFILE ": gone}") "---\n"
-	NAMESPACE("team-f", "labels: {" ANNOTATION_DEFAULT_PROFILE ": gpu}");
+	PROFILE("team-a", "default", KBS) "---\n" PROFILE("team-a", "big", KBS) "---\n" PROFILE("coco-pipelines-system", "big", KBS) "---\n" PROFILE(
+		"coco-pipelines-system", "gpu",
+		KBS) "---\n" PROFILE("team-c", "own",
+							 KBS) "---\n" NAMESPACE("team-c",
+													"annotations: {" ANNOTATION_DEFAULT_PROFILE
+													": own}") "---\n" NAMESPACE("team-d",
+																				"annotations: "
+																				"{" ANNOTATION_DEFAULT_PROFILE
+																				": gpu}") "---\n" NAMESPACE("team-e",
+																											"annotation"
+																											"s: "
+																											"{" ANNOTATION_DEFAULT_PROFILE
+																											": gone}") "---\n" NAMESPACE("team-f",
+																																		 "labels: {" ANNOTATION_DEFAULT_PROFILE
+																																		 ": gpu}");
 
 struct profile_case {
 	const char *name;
@@ -150,8 +163,8 @@ struct profile_case {
 	const char *message;
 };
 
-#define MISSING(name, from, ns)                                                                          \
-	"there is no ConfidentialProfile \"" name "\" (" from ") in namespace \"" ns                         \
+#define MISSING(name, from, ns)                                                  \
+	"there is no ConfidentialProfile \"" name "\" (" from ") in namespace \"" ns \
 	"\" or \"coco-pipelines-system\"; create it, or name another with annotation " ANNOTATION_PROFILE
 
 static struct profile_case profile_cases[] = {
@@ -178,10 +191,10 @@ static void test_profile(void **state)
 	const struct profile_case *c = *state;
 	struct world w = {0};
 	world_default(&w, "", "", profiles);
-	char *own = c->annotation != NULL ? xasprintf(", annotations: {" ANNOTATION_PROFILE ": '%s'}", c->annotation)
-									  : xstrdup("");
+	char *own =
+		c->annotation != NULL ? xasprintf(", annotations: {" ANNOTATION_PROFILE ": '%s'}", c->annotation) : xstrdup("");
 	char *request = xasprintf("{object: {metadata: {" LABELLED("true") "%s}, spec: {containers: [{name: a}]}}, "
-							  "namespace: %s}",
+																	   "namespace: %s}",
 							  own, c->ns);
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	if (c->want == NULL) {

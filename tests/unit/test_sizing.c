@@ -25,17 +25,18 @@ struct sizing_case {
 #define ONE "containers: [{name: step-a}]"
 #define SIZE(s) ANNOTATION_MEMORY ": '" s "'"
 #define IMAGES(s) ANNOTATION_IMAGE_SIZE ": '" s "'"
-#define RANGE(given, min, max)                                                                       \
-	"annotation " ANNOTATION_MEMORY " is \"" given "\", but the profile allows " min " to " max "; choose a size within " \
+#define RANGE(given, min, max)                                                                  \
+	"annotation " ANNOTATION_MEMORY " is \"" given "\", but the profile allows " min " to " max \
+	"; choose a size within "                                                                   \
 	"that"
 #define TOO_MUCH(vm, max, sum)                                                                                    \
 	"the pod needs a VM of " vm ", but the profile allows at most " max ". The sum: " sum                         \
 	". Lower computeResources, say how large the images are with annotation " ANNOTATION_IMAGE_SIZE ", or raise " \
 	"spec.memory.max of the profile"
-#define INSTEAD(vm, of) \
-	"the VM gets " vm " instead of " of ": the containers' own requests and limits add up to that\n"
-#define SHORT_BY(d) \
-	"memory limits keep the scheduler from accounting for " d " of the VM; leave a container without a limit, best an " \
+#define INSTEAD(vm, of) "the VM gets " vm " instead of " of ": the containers' own requests and limits add up to that\n"
+#define SHORT_BY(d)                                           \
+	"memory limits keep the scheduler from accounting for " d \
+	" of the VM; leave a container without a limit, best an " \
 	"init container\n"
 
 static struct sizing_case sizing_cases[] = {
@@ -61,8 +62,8 @@ static struct sizing_case sizing_cases[] = {
 	{"auto: sidecars run beside", "", "", "containers: [" C("step-a", REQ("2Gi")) ", " C("sidecar-b", REQ("2Gi")) "]",
 	 "6656/6656/0 c0=4608Mi:6656Mi", NULL},
 	{"auto: native sidecars run beside", "", "",
-	 "containers: [" C("step-a", REQ("2Gi")) "], initContainers: [{name: s, restartPolicy: Always, resources: {" REQ(
-		 "2Gi") "}}]",
+	 "containers: [" C("step-a",
+					   REQ("2Gi")) "], initContainers: [{name: s, restartPolicy: Always, resources: {" REQ("2Gi") "}}]",
 	 "6656/6656/0 c0=4608Mi:6656Mi", NULL},
 	{"auto: the largest step takes the difference, not a larger sidecar", "", "",
 	 "containers: [" C("sidecar-x", REQ("5Gi")) ", {name: step-a}, " C("step-b", REQ("1Gi")) "]",
@@ -79,10 +80,12 @@ static struct sizing_case sizing_cases[] = {
 	 ONE ", initContainers: [" C("p", REQ("3Gi")) ", {name: s, restartPolicy: Always, resources: {" REQ("1Gi") "}}]",
 	 "5632/5632/0 c0=4608Mi:5632Mi", NULL},
 	{"auto: memory volumes", "", "",
-	 ONE ", volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: 1Gi}}, {name: b, emptyDir: {sizeLimit: 9Gi}}, {name: c, "
+	 ONE ", volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: 1Gi}}, {name: b, emptyDir: {sizeLimit: 9Gi}}, "
+		 "{name: c, "
 		 "emptyDir: {medium: Memory}}, {name: d, emptyDir: {sizeLimit: 2Gi, medium: Memory}}]",
 	 "5632/5632/0 c0=5632Mi:5632Mi", NULL},
-	{"auto: a memory volume of nonsense", "", "", ONE ", volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: x}}]",
+	{"auto: a memory volume of nonsense", "", "",
+	 ONE ", volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: x}}]",
 	 "spec.volumes[0].emptyDir.sizeLimit: \"x\" is not a quantity; write one like 512Mi, 8Gi or 1.5G", NULL},
 
 	// Limits.
@@ -121,13 +124,14 @@ static struct sizing_case sizing_cases[] = {
 	 "containers: [" C("step-a", REQ("3Gi")) ", " C("sidecar-a", REQ("3Gi")) "]", "6144/6144/0 c0=3Gi:6Gi",
 	 INSTEAD("6Gi", "4Gi")},
 	{"fixed: the annotation wins", MEM("mode: Fixed, vm: 8Gi"), SIZE("4Gi"), ONE, "4096/4096/0 c0=4Gi:4Gi", NULL},
-	{"from limits", MEM("mode: FromLimits"), "", "containers: [" C("step-a", LIM("3Gi")) ", " C("step-b", LIM("1Gi")) "]",
-	 "4096/4096/0 c0=3Gi:3Gi", NULL},
+	{"from limits", MEM("mode: FromLimits"), "",
+	 "containers: [" C("step-a", LIM("3Gi")) ", " C("step-b", LIM("1Gi")) "]", "4096/4096/0 c0=3Gi:3Gi", NULL},
 	{"from limits: none", MEM("mode: FromLimits"), "", "containers: [" C("step-a", REQ("3Gi")) "]",
 	 "the profile takes the VM's size from limits (memory.mode: FromLimits), but no container has a memory limit; set "
 	 "computeResources.limits.memory, or annotation " ANNOTATION_MEMORY,
 	 NULL},
-	{"from limits: none, but the annotation", MEM("mode: FromLimits"), SIZE("3Gi"), ONE, "3072/3072/0 c0=3Gi:3Gi", NULL},
+	{"from limits: none, but the annotation", MEM("mode: FromLimits"), SIZE("3Gi"), ONE, "3072/3072/0 c0=3Gi:3Gi",
+	 NULL},
 	{"from limits: requests above them", MEM("mode: FromLimits"), "",
 	 "containers: [" C("step-a", LIM("2Gi")) ", " C("step-b", REQ("4Gi")) "]", "6144/6144/0 c1=4Gi:4Gi", NULL},
 	{"from limits: min", MEM("mode: FromLimits"), "", "containers: [" C("step-a", LIM("1Gi")) "]",
@@ -138,15 +142,15 @@ static struct sizing_case sizing_cases[] = {
 	{"go: limits are added by the runtime", MEM(GO), "", "containers: [" C("step-a", LIM("3Gi")) "]",
 	 "5632/2560/0 c0=3Gi:3Gi", SHORT_BY("2560Mi")},
 	{"go: an init container says the rest", MEM(GO), "",
-	 "containers: [" C("step-a", LIM("3Gi")) "], initContainers: [{name: prepare}]", "5632/2560/0 c0=3Gi:3Gi i0=5632Mi:-",
-	 NULL},
+	 "containers: [" C("step-a", LIM("3Gi")) "], initContainers: [{name: prepare}]",
+	 "5632/2560/0 c0=3Gi:3Gi i0=5632Mi:-", NULL},
 	{"go: a container without a limit takes it", MEM(GO), "",
 	 "containers: [" C("step-a", LIM("3Gi")) ", {name: step-b}]", "5632/2560/0 c1=2560Mi:-", NULL},
 	{"go: at least 256 MiB stay for the annotation", MEM(GO ", mode: FromLimits"), "",
-	 "containers: [" C("step-a", LIM("4Gi")) "], initContainers: [{name: prepare}]", "4352/256/0 c0=4Gi:4Gi i0=4352Mi:-",
-	 NULL},
-	{"go: a limit that is no whole MiB", MEM(GO), "", "containers: [" C("step-a", LIM("3000000001")) ", {name: step-b}]",
-	 "5422/2561/0 c1=2685379071:-", NULL},
+	 "containers: [" C("step-a", LIM("4Gi")) "], initContainers: [{name: prepare}]",
+	 "4352/256/0 c0=4Gi:4Gi i0=4352Mi:-", NULL},
+	{"go: a limit that is no whole MiB", MEM(GO), "",
+	 "containers: [" C("step-a", LIM("3000000001")) ", {name: step-b}]", "5422/2561/0 c1=2685379071:-", NULL},
 	{"rs: no limits", MEM(RS), "", ONE, "4096/4096/0 c0=4Gi:-", NULL},
 	{"rs: limits make the size", MEM(RS), "",
 	 "containers: [" C("step-a", LIM("3Gi")) "], initContainers: [{name: prepare}]",
@@ -177,14 +181,16 @@ static struct sizing_case sizing_cases[] = {
 	 INSTEAD("6272Mi", "3Gi") "limits keep the pod's request 128Mi below the VM's size\n"},
 	{"pod: its own resources make it so", "", "", ONE ", resources: {" REQ("5Gi") "}", "7680/7680/0 p=7680Mi:7680Mi",
 	 NULL},
-	{"pod: a limit without a request", "", "", ONE ", resources: {" LIM("5Gi") "}", "7680/7680/0 p=7680Mi:7680Mi", NULL},
+	{"pod: a limit without a request", "", "", ONE ", resources: {" LIM("5Gi") "}", "7680/7680/0 p=7680Mi:7680Mi",
+	 NULL},
 	{"pod: from its limit", MEM("mode: FromLimits"), "", ONE ", resources: {" LIM("5Gi") "}", "5120/5120/0 p=5Gi:5Gi",
 	 NULL},
 
 	// fillOthers.
 	{"fill: zeros for those who say nothing", MEM("fillOthers: true"), "",
-	 "containers: [{name: step-a}, {name: sidecar-b}, " C("sidecar-c", REQ("1Gi"))
-	 "], initContainers: [{name: prepare}, {name: s, restartPolicy: Always}, " C("t", LIM("1Mi")) "]",
+	 "containers: [{name: step-a}, {name: sidecar-b}, " C(
+		 "sidecar-c",
+		 REQ("1Gi")) "], initContainers: [{name: prepare}, {name: s, restartPolicy: Always}, " C("t", LIM("1Mi")) "]",
 	 "4096/4096/0 c0=3Gi:4Gi c1=0:0 i0=0:0 i1=0:0", NULL},
 	{"fill: not those who say the rest", MEM("fillOthers: true, " GO), "",
 	 "containers: [" C("step-a", LIM("3Gi")) "], initContainers: [{name: prepare}, {name: place-scripts}]",
@@ -197,15 +203,15 @@ static struct sizing_case sizing_cases[] = {
 	 TOO_MUCH("5632Mi", "4Gi", "max(2 x images 2Gi, images 2Gi + workload 3Gi + base 512Mi)"), NULL},
 	{"max: by the containers alone", MEM("max: 8Gi"), "",
 	 "containers: [" C("step-a", REQ("5Gi")) ", " C("step-b", REQ("5Gi")) "]",
-	 TOO_MUCH("10Gi", "8Gi",
-			  "the containers' own requests and limits, 10Gi, above max(2 x images 2Gi, images 2Gi + workload 5Gi + base "
-			  "512Mi)"),
+	 TOO_MUCH(
+		 "10Gi", "8Gi",
+		 "the containers' own requests and limits, 10Gi, above max(2 x images 2Gi, images 2Gi + workload 5Gi + base "
+		 "512Mi)"),
 	 NULL},
 	{"max: fixed", MEM("mode: Fixed, vm: 4Gi, max: 4Gi"), "", "containers: [" C("step-a", REQ("5Gi")) "]",
 	 TOO_MUCH("5Gi", "4Gi", "the containers' own requests and limits, 5Gi, above the profile's memory.vm, 4Gi"), NULL},
 	{"max: absurd", "", "", "containers: [" C("step-a", REQ("'99999999999999999999'")) "]",
-	 TOO_MUCH("8796093022207Mi", "64Gi",
-			  "max(2 x images 2Gi, images 2Gi + workload 8796093022207Mi + base 512Mi)"),
+	 TOO_MUCH("8796093022207Mi", "64Gi", "max(2 x images 2Gi, images 2Gi + workload 8796093022207Mi + base 512Mi)"),
 	 NULL},
 
 	// Values that make no sense.
@@ -219,7 +225,8 @@ static struct sizing_case sizing_cases[] = {
 	 "spec.containers[0].resources.limits.memory: \"1GiB\" is not a quantity; write one like 512Mi, 8Gi or 1.5G", NULL},
 	{"value: thousandths of a byte", "", "", "containers: [" C("step-a", REQ("1395864371200m")) "]",
 	 "4096/4096/0 c0=4Gi:4Gi", NULL},
-	{"value: a number", "", "", "containers: [" C("step-a", REQ("3221225472")) "]", "5632/5632/0 c0=5632Mi:5632Mi", NULL},
+	{"value: a number", "", "", "containers: [" C("step-a", REQ("3221225472")) "]", "5632/5632/0 c0=5632Mi:5632Mi",
+	 NULL},
 
 	// CPU.
 	{"cpu: off", "", "", "containers: [{name: step-a, resources: {limits: {cpu: 4}}}]", "4096/4096/0 c0=4Gi:4Gi", NULL},
@@ -275,7 +282,8 @@ static void test_case(void **state)
 	const struct sizing_case *c = *state;
 	struct world w = {0};
 	world_default(&w, "", c->policy, "");
-	char *request = xasprintf("{object: {metadata: {" LABELS ", annotations: {%s}}, spec: {%s}}}", c->annotations, c->spec);
+	char *request =
+		xasprintf("{object: {metadata: {" LABELS ", annotations: {%s}}, spec: {%s}}}", c->annotations, c->spec);
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	assert_text(outcome_text(&w), c->want);
 	assert_text(warnings_text(&w), c->warnings != NULL ? c->warnings : "");
@@ -290,8 +298,8 @@ static void test_not_a_taskrun(void **state)
 	struct world w = {0};
 	world_default(&w, "", "", "");
 	world_judge(&w, ENDPOINT_MUTATE,
-				"{object: {metadata: {labels: {" LABEL_CONFIDENTIAL ": 'true'}}, spec: {containers: [" C(
-					"step-a", REQ("2Gi")) ", " C("b", REQ("3Gi")) "]}}}");
+				"{object: {metadata: {labels: {" LABEL_CONFIDENTIAL
+				": 'true'}}, spec: {containers: [" C("step-a", REQ("2Gi")) ", " C("b", REQ("3Gi")) "]}}}");
 	assert_text(outcome_text(&w), "7680/7680/0 c1=5632Mi:7680Mi");
 	world_release(&w);
 }
@@ -346,9 +354,9 @@ static int64_t aggregate(const json_t *spec, enum what what)
 	int64_t init = 0;
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_object_get(spec, "containers"), i, c)
+	json_array_foreach (json_object_get(spec, "containers"), i, c)
 		running += of_container(c, what);
-	json_array_foreach(json_object_get(spec, "initContainers"), i, c) {
+	json_array_foreach (json_object_get(spec, "initContainers"), i, c) {
 		int64_t now = of_container(c, what) + sidecars;
 		if (always(c)) {
 			running += of_container(c, what);
@@ -379,7 +387,7 @@ static bool any_limit(const json_t *spec)
 	size_t i;
 	json_t *c;
 	for (size_t l = 0; l < 2; l++)
-		json_array_foreach(json_object_get(spec, lists[l]), i, c) {
+		json_array_foreach (json_object_get(spec, lists[l]), i, c) {
 			const json_t *r = json_object_get(c, "resources");
 			any |= amount(r, "limits", "memory") > 0 || amount(r, "limits", "cpu") > 0;
 		}
@@ -413,19 +421,19 @@ static int64_t peak(const json_t *spec, bool taskrun)
 	int64_t volumes = 0;
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_object_get(spec, "containers"), i, c) {
+	json_array_foreach (json_object_get(spec, "containers"), i, c) {
 		int64_t n = most(of_container(c, REQUEST), of_container(c, LIMIT));
 		if (taskrun && strncmp(json_string_value(json_object_get(c, "name")), "step-", 5) == 0)
 			steps = most(steps, n);
 		else
 			beside += n;
 	}
-	json_array_foreach(json_object_get(spec, "initContainers"), i, c) {
+	json_array_foreach (json_object_get(spec, "initContainers"), i, c) {
 		int64_t now = sidecars + most(of_container(c, REQUEST), of_container(c, LIMIT));
 		init = most(init, now);
 		sidecars = always(c) ? now : sidecars;
 	}
-	json_array_foreach(json_object_get(spec, "volumes"), i, c) {
+	json_array_foreach (json_object_get(spec, "volumes"), i, c) {
 		const json_t *dir = json_object_get(c, "emptyDir");
 		const char *size = json_string_value(json_object_get(dir, "sizeLimit"));
 		struct error err;
@@ -553,8 +561,8 @@ static json_t *random_pod(bool *ret_taskrun)
 	if (roll(4) == 0)
 		(void)json_object_set_new(spec, "volumes",
 								  json_pack("[{s:s, s:{s:s, s:s}}, {s:s, s:{s:s}}]", "name", "m", "emptyDir", "medium",
-											"Memory", "sizeLimit", amounts[roll(COUNT(amounts))], "name", "d", "emptyDir",
-											"sizeLimit", "9Gi"));
+											"Memory", "sizeLimit", amounts[roll(COUNT(amounts))], "name", "d",
+											"emptyDir", "sizeLimit", "9Gi"));
 	static const char *const sizes[] = {"2Gi", "4000M", "5Gi", "12345Mi"};
 	if (roll(5) == 0)
 		(void)json_object_set_new(annotations, ANNOTATION_MEMORY, json_string(sizes[roll(COUNT(sizes))]));
@@ -576,14 +584,14 @@ struct trial {
 	char *note; // for messages
 };
 
-#define HOLDS(t, condition)                                                                                        \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                        \
-			char *before_ = json_dumps((t)->before, JSON_COMPACT);                                                 \
-			char *after_ = json_dumps((t)->after, JSON_COMPACT);                                                   \
-			fail_msg("%s does not hold\npolicy: %s\noutcome: %s\nbefore: %s\nafter: %s", #condition, (t)->note,    \
-					 outcome_text(&(t)->w), before_, after_);                                                      \
-		}                                                                                                          \
+#define HOLDS(t, condition)                                                                                     \
+	do {                                                                                                        \
+		if (!(condition)) {                                                                                     \
+			char *before_ = json_dumps((t)->before, JSON_COMPACT);                                              \
+			char *after_ = json_dumps((t)->after, JSON_COMPACT);                                                \
+			fail_msg("%s does not hold\npolicy: %s\noutcome: %s\nbefore: %s\nafter: %s", #condition, (t)->note, \
+					 outcome_text(&(t)->w), before_, after_);                                                   \
+		}                                                                                                       \
 	} while (0)
 
 static void judge_tree(struct trial *t, const json_t *pod)
@@ -614,7 +622,7 @@ static size_t check_list(struct trial *t, const char *list, bool *ret_unlimited)
 	size_t changed = 0;
 	size_t i;
 	json_t *was;
-	json_array_foreach(json_object_get(json_object_get(t->before, "spec"), list), i, was) {
+	json_array_foreach (json_object_get(json_object_get(t->before, "spec"), list), i, was) {
 		const json_t *is = json_array_get(json_object_get(json_object_get(t->after, "spec"), list), i);
 		const json_t *r0 = json_object_get(was, "resources");
 		const json_t *r1 = json_object_get(is, "resources");
@@ -653,9 +661,9 @@ static int64_t least_limits(struct trial *t, const json_t *spec)
 	bool step = false;
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_object_get(spec, "initContainers"), i, c)
+	json_array_foreach (json_object_get(spec, "initContainers"), i, c)
 		sum += always(c) ? of_container(c, LIMIT) : 0;
-	json_array_foreach(json_object_get(spec, "containers"), i, c) {
+	json_array_foreach (json_object_get(spec, "containers"), i, c) {
 		int64_t n = most(of_container(c, REQUEST), of_container(c, LIMIT));
 		bool is_step = t->taskrun && strncmp(json_string_value(json_object_get(c, "name")), "step-", 5) == 0;
 		sum += of_container(c, LIMIT);
@@ -711,7 +719,7 @@ static void check_pod_level(struct trial *t)
 	HOLDS(t, request < 0 || aggregate(spec, REQUEST) <= request);
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_object_get(spec, "containers"), i, c)
+	json_array_foreach (json_object_get(spec, "containers"), i, c)
 		HOLDS(t, limit < 0 || of_container(c, LIMIT) <= limit);
 }
 
@@ -767,8 +775,8 @@ struct policy_case {
 static void test_random(void **state)
 {
 	const struct policy_case *c = *state;
-	struct trial t = {.note = xasprintf("memory: {sizing: %s, accounting: %s, %s, fillOthers: %s, max: 24Gi}", c->sizing,
-										c->accounting, c->mode, c->fill)};
+	struct trial t = {.note = xasprintf("memory: {sizing: %s, accounting: %s, %s, fillOthers: %s, max: 24Gi}",
+										c->sizing, c->accounting, c->mode, c->fill)};
 	seed = 0x9E3779B97F4A7C15;
 	world_default(&t.w, "", t.note, "");
 	t.m = &catalog_profile(t.w.catalog, STR(DEFAULT_SYSTEM_NAMESPACE), STR(DEFAULT_PROFILE))->profile->spec.memory;

@@ -8,8 +8,7 @@
 // The profile is Fixed at 4Gi. @A stands for its annotation, @J for what `injected` should be.
 static char *filled(struct world *w, const char *text)
 {
-	const struct catalog_profile *e =
-		catalog_profile(w->catalog, STR(DEFAULT_SYSTEM_NAMESPACE), STR(DEFAULT_PROFILE));
+	const struct catalog_profile *e = catalog_profile(w->catalog, STR(DEFAULT_SYSTEM_NAMESPACE), STR(DEFAULT_PROFILE));
 	char *injected = xasprintf("{\"profile\":\"coco-pipelines-system/default\",\"generation\":3,\"initdata\":\"%s\","
 							   "\"vmMiB\":4096,\"version\":\"%s\"}",
 							   e->profile->digest, COCO_VERSION);
@@ -30,9 +29,8 @@ static char *filled(struct world *w, const char *text)
 
 #define SIZED(bytes) "resources: {requests: {memory: " bytes "}, limits: {memory: " bytes "}}"
 #define SPEC(class, bytes) "spec: {runtimeClassName: " class ", containers: [{name: step-a, " SIZED(bytes) "}]}"
-#define KATA(initdata, memory)                                                                          \
-	"annotations: {" KATA_INITDATA ": '" initdata "', " KATA_MEMORY ": '" memory "', " ANNOTATION_INJECTED \
-	": '@J'}"
+#define KATA(initdata, memory) \
+	"annotations: {" KATA_INITDATA ": '" initdata "', " KATA_MEMORY ": '" memory "', " ANNOTATION_INJECTED ": '@J'}"
 
 struct create_case {
 	const char *name;
@@ -42,9 +40,10 @@ struct create_case {
 	const char *warning;
 };
 
-#define NOT_CONFIDENTIAL(path)                                                                                       \
-	"the pod is to be confidential, but " path " is not as profile \"default\" wants it: coco-webhook did not mutate it, " \
-	"or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is in place, with "   \
+#define NOT_CONFIDENTIAL(path)                                                                                         \
+	"the pod is to be confidential, but " path                                                                         \
+	" is not as profile \"default\" wants it: coco-webhook did not mutate it, "                                        \
+	"or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is in place, with " \
 	"reinvocationPolicy IfNeeded"
 #define RESIZED(path) path " was changed after coco-webhook sized the pod; its VM may not fit what it runs"
 
@@ -57,17 +56,19 @@ static struct create_case create_cases[] = {
 	{"create: runtime class taken away",
 	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, spec: {containers: [{name: a, " SIZED("4Gi") "}]}}",
 	 "NotConfidential", NOT_CONFIDENTIAL("/spec/runtimeClassName"), NULL},
-	{"create: another runtime class", "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, " SPEC("runc", "4Gi") "}",
-	 "RuntimeClassConflict",
-	 "spec.runtimeClassName is \"runc\", which is not confidential for profile \"default\"; remove it from the podTemplate "
+	{"create: another runtime class",
+	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, " SPEC("runc", "4Gi") "}", "RuntimeClassConflict",
+	 "spec.runtimeClassName is \"runc\", which is not confidential for profile \"default\"; remove it from the "
+	 "podTemplate "
 	 "(the profile sets \"kata-cc\"), or add it to spec.allowedRuntimeClasses of the profile",
 	 NULL},
 	{"create: initdata taken away",
 	 "{metadata: {labels: {" YES "}, annotations: {" ANNOTATION_INJECTED ": '@J'}}, " SPEC("kata-cc", "4Gi") "}",
 	 "NotConfidential", NOT_CONFIDENTIAL(PATH_INITDATA), NULL},
-	{"create: initdata exchanged", "{metadata: {labels: {" YES "}, " KATA("H4sI", "4096") "}, " SPEC("kata-cc", "4Gi") "}",
-	 "ForeignAnnotation",
-	 "annotation " KATA_INITDATA " is set on the pod, but the profile decides about it; remove it (Tekton copies it from "
+	{"create: initdata exchanged",
+	 "{metadata: {labels: {" YES "}, " KATA("H4sI", "4096") "}, " SPEC("kata-cc", "4Gi") "}", "ForeignAnnotation",
+	 "annotation " KATA_INITDATA
+	 " is set on the pod, but the profile decides about it; remove it (Tekton copies it from "
 	 "the TaskRun, PipelineRun, Task or Pipeline)",
 	 NULL},
 	{"create: size annotation changed by somebody",
@@ -78,17 +79,18 @@ static struct create_case create_cases[] = {
 	 RESIZED("/spec/containers/0/resources/requests/memory")},
 	{"create: hostNetwork added by somebody",
 	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, spec: {hostNetwork: true, runtimeClassName: kata-cc, "
-	 "containers: [{name: a, " SIZED("4Gi") "}]}}",
+														  "containers: [{name: a, " SIZED("4Gi") "}]}}",
 	 "HostNetwork",
-	 "spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the host's: remove "
+	 "spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the host's: "
+	 "remove "
 	 "hostNetwork",
 	 NULL},
 	{"create: profile annotation of nobody",
 	 "{metadata: {labels: {" YES "}, annotations: {" ANNOTATION_PROFILE ": x}}, " SPEC("kata-cc", "4Gi") "}",
 	 "ProfileMissing",
 	 "there is no ConfidentialProfile \"x\" (annotation " ANNOTATION_PROFILE
-	 " of the pod) in namespace \"team-a\" or \"coco-pipelines-system\"; create it, or name another with annotation "
-	 ANNOTATION_PROFILE,
+	 " of the pod) in namespace \"team-a\" or \"coco-pipelines-system\"; create it, or name another with "
+	 "annotation " ANNOTATION_PROFILE,
 	 NULL},
 };
 
@@ -167,16 +169,18 @@ static void test_update(void **state)
 	const struct update_case *c = *state;
 	struct world w = {0};
 	world_default(&w, "", "", NAMESPACE("team-on", "labels: {" LABEL_CONFIDENTIAL ": enabled}"));
-	char *request = xasprintf("{operation: UPDATE, namespace: %s, object: {metadata: {%s}, spec: {containers: [{name: a, "
-							  "image: nop}]}}, oldObject: {metadata: {%s}, spec: {containers: [{name: a, image: b}]}}}",
-							  c->ns, c->now, c->old);
+	char *request =
+		xasprintf("{operation: UPDATE, namespace: %s, object: {metadata: {%s}, spec: {containers: [{name: a, "
+				  "image: nop}]}}, oldObject: {metadata: {%s}, spec: {containers: [{name: a, image: b}]}}}",
+				  c->ns, c->now, c->old);
 	world_judge(&w, ENDPOINT_VALIDATE, request);
 	const char *message =
-		c->guarded == NULL ? NULL
-						   : arena_printf(&w.arena,
-										  "annotation %s of a confidential pod can't be changed after its creation; create "
-										  "the pod anew with the profile that you want",
-										  c->guarded);
+		c->guarded == NULL
+			? NULL
+			: arena_printf(&w.arena,
+						   "annotation %s of a confidential pod can't be changed after its creation; create "
+						   "the pod anew with the profile that you want",
+						   c->guarded);
 	assert_text(w.decision.message, message);
 	assert_text(w.decision.cause, c->guarded != NULL ? "AnnotationGuarded" : "UpdateAllowed");
 	// The mutating half has no say in updates.
@@ -194,7 +198,8 @@ static void test_update_without_profile(void **state)
 	struct world w = {0};
 	world_load(&w, NAMESPACE("a", "labels: {}"));
 	world_judge(&w, ENDPOINT_VALIDATE,
-				"{operation: UPDATE, object: {metadata: {labels: {" YES "}, annotations: {tekton.dev/ready: READY}}, spec: {}},"
+				"{operation: UPDATE, object: {metadata: {labels: {" YES
+				"}, annotations: {tekton.dev/ready: READY}}, spec: {}},"
 				" oldObject: {metadata: {labels: {" YES "}}, spec: {}}}");
 	assert_int_equal(w.decision.verdict, VERDICT_LEFT_ALONE);
 	world_release(&w);
@@ -204,9 +209,9 @@ static void test_update_without_profile(void **state)
 
 struct ephemeral_case {
 	const char *name;
-	const char *policy;     // members of initdata in the profile
+	const char *policy; // members of initdata in the profile
 	const char *labels;
-	const char *annotation; // "@A": the profile's; "": none
+	const char *annotation;     // "@A": the profile's; "": none
 	const char *before, *after; // the lists
 	bool allowed;
 };
@@ -238,8 +243,10 @@ static const char policies[] =
 	"  allows: \"package agent_policy\\ndefault  ExecProcessRequest=true\\n\"\n"
 	"  refuses: \"package agent_policy\\ndefault ExecProcessRequest := false\\n\"\n"
 	"  silent: \"package agent_policy\\ndefault CreateContainerRequest := true\\n\"\n"
-	"  lax: \"package agent_policy\\ndefault ExecProcessRequest := false\\ndefault AllowRequestsFailingPolicy := true\\n\"\n"
-	"  comment: \"package agent_policy\\n# default ExecProcessRequest := true\\ndefault ExecProcessRequest := false\\n\"\n"
+	"  lax: \"package agent_policy\\ndefault ExecProcessRequest := false\\ndefault AllowRequestsFailingPolicy := "
+	"true\\n\"\n"
+	"  comment: \"package agent_policy\\n# default ExecProcessRequest := true\\ndefault ExecProcessRequest := "
+	"false\\n\"\n"
 	"  some: \"package agent_policy\\ndefault ExecProcessRequest := false\\nExecProcessRequest { input.x == 1 }\\n\"\n";
 
 static void test_ephemeral(void **state)
@@ -251,16 +258,18 @@ static void test_ephemeral(void **state)
 	char *metadata = annotation[0] != '\0'
 						 ? xasprintf("labels: {%s}, annotations: {" KATA_INITDATA ": '%s'}", c->labels, annotation)
 						 : xasprintf("labels: {%s}", c->labels);
-	char *request = xasprintf("{operation: UPDATE, subResource: ephemeralcontainers, object: {metadata: {%s}, spec: "
-							  "{containers: [{name: a}], ephemeralContainers: [%s]}}, oldObject: {metadata: {%s}, spec: "
-							  "{containers: [{name: a}], ephemeralContainers: [%s]}}}",
-							  metadata, c->after, metadata, c->before);
+	char *request =
+		xasprintf("{operation: UPDATE, subResource: ephemeralcontainers, object: {metadata: {%s}, spec: "
+				  "{containers: [{name: a}], ephemeralContainers: [%s]}}, oldObject: {metadata: {%s}, spec: "
+				  "{containers: [{name: a}], ephemeralContainers: [%s]}}}",
+				  metadata, c->after, metadata, c->before);
 	world_judge(&w, ENDPOINT_VALIDATE, request);
 	assert_text(w.decision.message,
-				c->allowed ? NULL
-						   : "ephemeral container \"debugger-1\" would run inside a confidential guest whose agent policy "
-							 "refuses exec; to debug, run the TaskRun again with a profile whose agentPolicy.preset is "
-							 "AllowAll");
+				c->allowed
+					? NULL
+					: "ephemeral container \"debugger-1\" would run inside a confidential guest whose agent policy "
+					  "refuses exec; to debug, run the TaskRun again with a profile whose agentPolicy.preset is "
+					  "AllowAll");
 	assert_text(w.decision.cause, c->allowed ? "UpdateAllowed" : "EphemeralContainer");
 	free(annotation);
 	free(metadata);

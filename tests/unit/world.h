@@ -50,8 +50,7 @@ static inline void world_load(struct world *w, const char *yaml)
 	if (catalog_documents_read(&w->docs, str_from(yaml), "world.yaml", &err) < 0)
 		fail_msg("test data: %s", err.msg);
 	struct catalog *previous = w->catalog;
-	w->catalog =
-		catalog_build(w->docs.v, w->docs.n, DEFAULT_SYSTEM_NAMESPACE, previous, world_problem, w);
+	w->catalog = catalog_build(w->docs.v, w->docs.n, DEFAULT_SYSTEM_NAMESPACE, previous, world_problem, w);
 	catalog_unref(previous);
 }
 
@@ -69,7 +68,7 @@ static inline void world_default(struct world *w, const char *initdata, const ch
 }
 
 #define NAMESPACE(name, meta) "apiVersion: v1\nkind: Namespace\nmetadata: {name: " name ", " meta "}\n"
-#define PROFILE(ns, name, spec)                                                                                  \
+#define PROFILE(ns, name, spec)                                                                                \
 	"apiVersion: " NAME_GROUP_VERSION "\nkind: ConfidentialProfile\nmetadata: {name: " name ", namespace: " ns \
 	"}\nspec: {" spec "}\n"
 #define KBS "initdata: {kbs: {url: 'http://kbs:8080'}}"
@@ -78,11 +77,11 @@ static inline void world_default(struct world *w, const char *initdata, const ch
 static inline void world_review(struct world *w, const char *request)
 {
 	struct error err;
-	json_t *review = json_pack(
-		"{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:s, s:s, s:{s:s}}}", "kind", "AdmissionReview",
-		"apiVersion", "admission.k8s.io/v1", "request", "uid", "uid-1", "kind", "group", "", "version", "v1", "kind",
-		"Pod", "resource", "group", "", "version", "v1", "resource", "pods", "namespace", "team-a", "operation",
-		"CREATE", "userInfo", "username", TEKTON);
+	json_t *review =
+		json_pack("{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:s, s:s, s:{s:s}}}", "kind",
+				  "AdmissionReview", "apiVersion", "admission.k8s.io/v1", "request", "uid", "uid-1", "kind", "group",
+				  "", "version", "v1", "kind", "Pod", "resource", "group", "", "version", "v1", "resource", "pods",
+				  "namespace", "team-a", "operation", "CREATE", "userInfo", "username", TEKTON);
 	json_t *own = yaml_tree(request);
 	assert_int_equal(json_object_update(json_object_get(review, "request"), own), 0);
 	char *text = json_dumps(review, JSON_COMPACT);
