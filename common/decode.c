@@ -28,18 +28,20 @@ static int wrong_type(const char *path, const json_t *v, const char *wanted, str
 
 static int decode_enum(const struct decode_field *f, const json_t *v, const char *path, int *ret, struct error *err)
 {
-	if (!json_is_string(v))
+	// YAML 1.1, which kubectl reads, takes an unquoted Off for false.
+	const char *text = json_is_false(v) ? "Off" : json_string_value(v);
+	if (text == NULL)
 		return wrong_type(path, v, "a string", err);
 	CLEANUP_BUF
 	struct buf all = BUF_INIT(LIST_MAX_BYTES);
 	for (int i = 0; f->names[i] != NULL; i++) {
-		if (strcmp(f->names[i], json_string_value(v)) == 0) {
+		if (strcmp(f->names[i], text) == 0) {
 			*ret = i;
 			return 0;
 		}
 		buf_addf(&all, "%s%s", i > 0 ? ", " : "", f->names[i]);
 	}
-	return error_set(err, EINVAL, "%s is \"%s\"; it must be one of %s", path, json_string_value(v), buf_z(&all));
+	return error_set(err, EINVAL, "%s is \"%s\"; it must be one of %s", path, text, buf_z(&all));
 }
 
 static int decode_quantity(const json_t *v, const char *path, int64_t *ret, struct error *err)

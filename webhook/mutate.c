@@ -418,7 +418,7 @@ static void make_confidential(struct work *w)
 		return;
 	make_edits(w);
 	if (w->unsaid > 0)
-		w->out->warnings[w->out->nwarnings++] = arena_printf(w->arena, "and %zu more warnings", w->unsaid);
+		w->out->warnings[w->out->nwarnings++] = arena_printf(w->arena, "and %zu more", w->unsaid);
 	w->out->cause = w->out->nedits > 0 ? "Mutated" : "AlreadyConfidential";
 	explain_note(
 		w->explain, "result", "confidential", "runtime class %.*s, VM of %lld MiB, initdata %s; %zu changes",

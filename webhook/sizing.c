@@ -318,7 +318,7 @@ static int64_t runtime_floor(const struct work *w)
 		return quantity_add(limits, GO_MEMORY_MIN_MIB * MIB);
 	if (w->in->memory->sizing == SIZING_RUNTIME_RS && w->limited)
 		return quantity_add(quantity_round_up(limits_to_be(w), 2 * MIB), RS_OVERHEAD_MIB * MIB);
-	return 0;
+	return GO_MEMORY_MIN_MIB * MIB;
 }
 
 // What the formula asks for, with the sum in words.

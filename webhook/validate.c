@@ -54,6 +54,7 @@ static void validate_create(const struct catalog *catalog, const struct review *
 	ret->warnings[ret->nwarnings++] =
 		arena_printf(arena, "%s was changed after coco-webhook sized the pod; its VM may not fit what it runs", first);
 	ret->nedits = 0;
+	ret->cause = "Resized";
 }
 
 static bool same_value(const struct pod *a, const struct pod *b, const char *key)

@@ -374,7 +374,7 @@ static void test_warnings_limit(void **state)
 	assert_non_null(strstr(w.decision.warnings[WARNINGS_LIMIT - 2], "spec.volumes[14]"));
 	warn_volumes(&w, 200);
 	assert_int_equal(w.decision.nwarnings, WARNINGS_LIMIT);
-	assert_text(w.decision.warnings[WARNINGS_LIMIT - 1], "and 185 more warnings");
+	assert_text(w.decision.warnings[WARNINGS_LIMIT - 1], "and 185 more");
 	assert_int_equal(w.decision.verdict, VERDICT_CONFIDENTIAL);
 	world_release(&w);
 }
