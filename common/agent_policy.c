@@ -46,30 +46,38 @@ static struct str next_word(struct str *line)
 	return word;
 }
 
-// `default RULE := VALUE` or `default RULE = VALUE`.
+// `default RULE := VALUE`, or `RULE := true` without a condition; with := or =.
 static enum agent_policy_default line_default(struct str line, const char *rule)
 {
-	if (!str_is(next_word(&line), "default") || !str_is(next_word(&line), rule))
+	struct str first = next_word(&line);
+	bool unconditional = str_is(first, rule);
+	if (!unconditional && (!str_is(first, "default") || !str_is(next_word(&line), rule)))
 		return POLICY_UNDEFINED;
 	struct str op = next_word(&line);
 	if (!str_is(op, ":=") && !str_is(op, "="))
 		return POLICY_UNDEFINED;
-	return str_is(next_word(&line), "true") ? POLICY_TRUE : POLICY_FALSE;
+	bool yes = str_is(next_word(&line), "true");
+	struct str rest = next_word(&line);
+	if (unconditional)
+		return yes && rest.n == 0 && (line.n == 0 || line.p[0] == '#' || line.p[0] == '\r') ? POLICY_TRUE
+																							: POLICY_UNDEFINED;
+	return yes ? POLICY_TRUE : POLICY_FALSE;
 }
 
 enum agent_policy_default agent_policy_default(struct str rego, const char *rule)
 {
-	while (rego.n > 0) {
+	enum agent_policy_default all = POLICY_UNDEFINED;
+	while (rego.n > 0 && all != POLICY_TRUE) {
 		const char *eol = memchr(rego.p, '\n', rego.n);
 		size_t n = eol != NULL ? (size_t)(eol - rego.p) : rego.n;
 		enum agent_policy_default found = line_default((struct str){rego.p, n}, rule);
 		if (found != POLICY_UNDEFINED)
-			return found;
+			all = found;
 		size_t step = n + (eol != NULL);
 		rego.p += step;
 		rego.n -= step;
 	}
-	return POLICY_UNDEFINED;
+	return all;
 }
 
 bool agent_policy_allows_exec(struct str rego)

@@ -16,8 +16,8 @@ struct str agent_policy_text(enum agent_policy_preset preset);
 
 enum agent_policy_default { POLICY_UNDEFINED, POLICY_FALSE, POLICY_TRUE };
 
-// What a policy's `default NAME := ...` says of a rule. This reads lines, it does not evaluate Rego: a rule may be
-// granted under conditions on top of its default.
+// What a policy says of a rule by `default NAME := ...` or, without a condition, `NAME := true`. This reads lines, it does
+// not evaluate Rego: a rule may be granted under conditions on top of that.
 enum agent_policy_default agent_policy_default(struct str rego, const char *rule) __attribute__((nonnull));
 
 // Whether exec is open by default: then a debug container is no worse. Absent text is the guest image's own policy,

@@ -24,6 +24,9 @@ void text_sanitize(char *text)
 		unsigned char u = (unsigned char)*c;
 		if (u < 0x20 || u == 0x7F)
 			*c = '?';
+		// U+0080 to U+009F, which terminals obey too.
+		if (u == 0xC2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] <= 0x9F)
+			c[0] = c[1] = '?';
 	}
 	text[whole_utf8(text, strlen(text))] = '\0';
 }

@@ -197,8 +197,9 @@ void log_line(enum log_level level, const char *msg, const struct log_field *fie
 		return;
 	// Callers log an errno's text right after the call that failed, and may still look at errno afterwards.
 	int keep = errno;
-	struct line l;
-	l.n = 0; // not an initializer: that would clear 8 KiB a line
+	// Neither an initializer nor the compiler clears 8 KiB a line.
+	struct line l __attribute__((uninitialized));
+	l.n = 0;
 	l.full = false;
 	line_add_head(&l, level, msg != NULL ? msg : "");
 	for (size_t i = 0; i < n && !l.full; i++)

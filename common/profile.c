@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,15 +29,10 @@ static const char *const strictnesses[] = {"Deny", "Warn", "Off", NULL};
 // NOLINTNEXTLINE(bugprone-macro-parentheses): these are members' names
 #define IN(outer, member) (AT(outer.member) - AT(outer))
 
-#define KEY_REF_FIELDS                                                                              \
-	{                                                                                               \
-		{.name = "name", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, name)},   \
-			{.name = "key", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, key)}, \
-		{                                                                                           \
-			0                                                                                       \
-		}                                                                                           \
-	}
-static const struct decode_field key_ref[] = KEY_REF_FIELDS;
+static const struct decode_field key_ref[] = {
+	{.name = "name", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, name)},
+	{.name = "key", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, key)},
+	{0}};
 
 static const struct decode_field trustee_ref[] = {
 	{.name = "name", .kind = DECODE_STRING, .offset = IN(initdata.trustee, name)},
@@ -46,7 +42,11 @@ static const struct decode_field trustee_ref[] = {
 static const struct decode_field kbs[] = {
 	{.name = "url", .kind = DECODE_STRING, .offset = IN(initdata.kbs, url)},
 	{.name = "caBundle", .kind = DECODE_STRING, .offset = IN(initdata.kbs, ca_bundle)},
-	{.name = "caConfigMapRef", .kind = DECODE_OBJECT, .offset = IN(initdata.kbs, ca_config_map), .fields = key_ref},
+	{.name = "caConfigMapRef",
+	 .kind = DECODE_OBJECT,
+	 .offset = IN(initdata.kbs, ca_config_map),
+	 .fields = key_ref,
+	 .seen_offset = IN(initdata.kbs, ca_config_map.given)},
 	{0}};
 
 static const struct decode_field agent_policy[] = {{.name = "preset",
@@ -57,7 +57,8 @@ static const struct decode_field agent_policy[] = {{.name = "preset",
 												   {.name = "configMapKeyRef",
 													.kind = DECODE_OBJECT,
 													.offset = IN(initdata.agent_policy, config_map),
-													.fields = key_ref},
+													.fields = key_ref,
+													.seen_offset = IN(initdata.agent_policy, config_map.given)},
 												   {0}};
 
 static const struct decode_field proxy[] = {
@@ -73,30 +74,37 @@ static const struct decode_field image[] = {
 	{.name = "proxy", .kind = DECODE_OBJECT, .offset = IN(initdata.image, proxy), .fields = proxy},
 	{0}};
 
-static const struct decode_field initdata[] = {
-	{.name = "algorithm",
-	 .kind = DECODE_ENUM,
-	 .offset = IN(initdata, algorithm),
-	 .names = initdata_algorithm_names,
-	 .seen_offset = IN(initdata, algorithm_given)},
-	{.name = "trusteeConfigRef", .kind = DECODE_OBJECT, .offset = IN(initdata, trustee), .fields = trustee_ref},
-	{.name = "configMapKeyRef", .kind = DECODE_OBJECT, .offset = IN(initdata, config_map), .fields = key_ref},
-	{.name = "kbs",
-	 .kind = DECODE_OBJECT,
-	 .offset = IN(initdata, kbs),
-	 .fields = kbs,
-	 .seen_offset = IN(initdata, kbs_given)},
-	{.name = "agentPolicy",
-	 .kind = DECODE_OBJECT,
-	 .offset = IN(initdata, agent_policy),
-	 .fields = agent_policy,
-	 .seen_offset = IN(initdata, agent_policy_given)},
-	{.name = "image",
-	 .kind = DECODE_OBJECT,
-	 .offset = IN(initdata, image),
-	 .fields = image,
-	 .seen_offset = IN(initdata, image_given)},
-	{0}};
+static const struct decode_field initdata[] = {{.name = "algorithm",
+												.kind = DECODE_ENUM,
+												.offset = IN(initdata, algorithm),
+												.names = initdata_algorithm_names,
+												.seen_offset = IN(initdata, algorithm_given)},
+											   {.name = "trusteeConfigRef",
+												.kind = DECODE_OBJECT,
+												.offset = IN(initdata, trustee),
+												.fields = trustee_ref,
+												.seen_offset = IN(initdata, trustee_given)},
+											   {.name = "configMapKeyRef",
+												.kind = DECODE_OBJECT,
+												.offset = IN(initdata, config_map),
+												.fields = key_ref,
+												.seen_offset = IN(initdata, config_map.given)},
+											   {.name = "kbs",
+												.kind = DECODE_OBJECT,
+												.offset = IN(initdata, kbs),
+												.fields = kbs,
+												.seen_offset = IN(initdata, kbs_given)},
+											   {.name = "agentPolicy",
+												.kind = DECODE_OBJECT,
+												.offset = IN(initdata, agent_policy),
+												.fields = agent_policy,
+												.seen_offset = IN(initdata, agent_policy_given)},
+											   {.name = "image",
+												.kind = DECODE_OBJECT,
+												.offset = IN(initdata, image),
+												.fields = image,
+												.seen_offset = IN(initdata, image_given)},
+											   {0}};
 
 static const struct decode_field memory[] = {
 	{.name = "mode", .kind = DECODE_ENUM, .offset = IN(memory, mode), .names = memory_modes},
@@ -148,7 +156,7 @@ static const struct profile_spec defaults = {
 
 static int check_key_ref(const struct object_key_ref *ref, const char *path, struct error *err)
 {
-	if (ref->name == NULL && ref->key == NULL)
+	if (!ref->given)
 		return 0;
 	if (ref->name == NULL || ref->name[0] == '\0' || ref->key == NULL || ref->key[0] == '\0')
 		return error_set(err, EINVAL, "%s needs both name and key", path);
@@ -197,7 +205,7 @@ static int check_kbs(const struct profile_spec *s, struct error *err)
 	if (rc < 0)
 		return rc;
 	bool https = is_https(url);
-	bool ref = s->initdata.kbs.ca_config_map.name != NULL;
+	bool ref = s->initdata.kbs.ca_config_map.given;
 	if (s->initdata.kbs.ca_bundle != NULL && ref)
 		return error_set(err, EINVAL, "spec.initdata.kbs has both caBundle and caConfigMapRef; keep one of the two");
 	if (!https && (s->initdata.kbs.ca_bundle != NULL || ref))
@@ -211,17 +219,18 @@ static int check_kbs(const struct profile_spec *s, struct error *err)
 
 static int check_initdata(const struct profile_spec *s, struct error *err)
 {
-	int sources = (s->initdata.trustee.name != NULL) + (s->initdata.config_map.name != NULL) + s->initdata.kbs_given;
+	int sources = s->initdata.trustee_given + s->initdata.config_map.given + s->initdata.kbs_given;
 	if (sources != 1)
-		return error_set(
-			err, EINVAL,
-			"spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef (with a name); it has %d",
-			sources);
-	if (s->initdata.config_map.name != NULL && (s->initdata.agent_policy_given || s->initdata.image_given))
+		return error_set(err, EINVAL,
+						 "spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef; it has %d",
+						 sources);
+	if (s->initdata.trustee_given && (s->initdata.trustee.name == NULL || s->initdata.trustee.name[0] == '\0'))
+		return error_set(err, EINVAL, "spec.initdata.trusteeConfigRef needs the name of a TrusteeConfig");
+	if (s->initdata.config_map.given && (s->initdata.agent_policy_given || s->initdata.image_given))
 		return error_set(
 			err, EINVAL,
 			"spec.initdata.configMapKeyRef is the whole initdata; write agentPolicy and image settings into it");
-	if (s->initdata.agent_policy.preset_given && s->initdata.agent_policy.config_map.name != NULL)
+	if (s->initdata.agent_policy.preset_given && s->initdata.agent_policy.config_map.given)
 		return error_set(err, EINVAL,
 						 "spec.initdata.agentPolicy has both preset and configMapKeyRef; keep one of the two");
 	int rc = check_key_ref(&s->initdata.config_map, "spec.initdata.configMapKeyRef", err);
@@ -317,6 +326,18 @@ static int trustee_endpoint(const struct profile_spec *s, const struct lookup *l
 			   : error_prefix(err, "spec.initdata.trusteeConfigRef: ConfigMap \"%s\" of namespace \"%s\"", name, ns);
 }
 
+static int check_roots(const struct profile_spec *s, struct error *err)
+{
+	const json_t *roots = s->initdata.image.extra_root_certificates;
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < json_array_size(roots); i++) {
+		char path[64];
+		(void)snprintf(path, sizeof(path), "spec.initdata.image.extraRootCertificates[%zu]", i);
+		rc = check_pem(json_string_value(json_array_get(roots, i)), path, err);
+	}
+	return rc;
+}
+
 static int gather(const struct profile_spec *s, const struct lookup *l, struct initdata_source *src, struct error *err)
 {
 	*src = (struct initdata_source){
@@ -331,29 +352,29 @@ static int gather(const struct profile_spec *s, const struct lookup *l, struct i
 		.http_proxy = s->initdata.image.proxy.http_proxy,
 		.no_proxy = s->initdata.image.proxy.no_proxy,
 	};
-	int rc = 0;
+	int rc = check_roots(s, err);
 	struct str text;
-	if (s->initdata.agent_policy.config_map.name != NULL) {
+	if (rc == 0 && s->initdata.agent_policy.config_map.given) {
 		rc = get_key(l, &s->initdata.agent_policy.config_map, "spec.initdata.agentPolicy.configMapKeyRef", &src->policy,
 					 err);
 		if (rc == 0 && memmem(src->policy.p, src->policy.n, "package agent_policy", 20) == NULL)
 			return error_set(err, EINVAL,
 							 "spec.initdata.agentPolicy.configMapKeyRef: the text has no \"package agent_policy\"");
 	}
-	if (rc == 0 && s->initdata.kbs.ca_config_map.name != NULL) {
+	if (rc == 0 && s->initdata.kbs.ca_config_map.given) {
 		rc = get_key(l, &s->initdata.kbs.ca_config_map, "spec.initdata.kbs.caConfigMapRef", &text, err);
 		if (rc == 0)
 			rc = check_pem(text.p, "spec.initdata.kbs.caConfigMapRef", err);
 		src->kbs_ca = rc == 0 ? text.p : NULL;
 	}
-	if (rc == 0 && s->initdata.trustee.name != NULL)
+	if (rc == 0 && s->initdata.trustee_given)
 		rc = trustee_endpoint(s, l, src, err);
 	return rc;
 }
 
 static int assemble(const struct profile_spec *s, const struct lookup *l, struct buf *toml, struct error *err)
 {
-	if (s->initdata.config_map.name == NULL) {
+	if (!s->initdata.config_map.given) {
 		struct initdata_source src;
 		int rc = gather(s, l, &src, err);
 		return rc < 0 ? rc : initdata_build(&src, toml, err);

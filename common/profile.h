@@ -44,10 +44,11 @@ struct admission_policy {
 	int host_path, sub_path, require_image_digest;
 };
 
-// A key of an object in a namespace; name NULL where the reference is absent. The namespace is the profile's.
+// A key of an object in the profile's namespace.
 struct object_key_ref {
 	const char *name;
 	const char *key;
+	bool given;
 };
 
 struct profile_spec {
@@ -60,6 +61,7 @@ struct profile_spec {
 			const char *name;
 			const char *ns;
 		} trustee;
+		bool trustee_given;
 		struct object_key_ref config_map;
 		struct {
 			const char *url;

@@ -28,7 +28,11 @@ static struct default_case default_cases[] = {
 	{"default: no operator", "default R true\n", POLICY_UNDEFINED},
 	{"default: an object", "default R := {\"allowed\": true}\n", POLICY_FALSE},
 	{"default: a longer word", "default R := trueish\n", POLICY_FALSE},
-	{"default: no default", "R := true\n", POLICY_UNDEFINED},
+	{"default: no default, no condition", "R := true\n", POLICY_TRUE},
+	{"default: false, then granted", "default R := false\nR := true # for all\n", POLICY_TRUE},
+	{"default: false, then granted under a condition", "default R := false\nR := true if { input.x }\n", POLICY_FALSE},
+	{"default: no default, a condition", "R := true { input.x }\n", POLICY_UNDEFINED},
+	{"default: no default, false", "R := false\n", POLICY_UNDEFINED},
 	{"default: the word alone", "default", POLICY_UNDEFINED},
 	{"default: a rule", "R if { true }\n", POLICY_UNDEFINED},
 };

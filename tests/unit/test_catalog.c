@@ -54,7 +54,7 @@ static void describe(const struct catalog *c, struct buf *out)
 #define PROFILE(ns, name, url) HEAD "{namespace: " ns ", name: " name "}" SPEC(url)
 #define LOCAL(name, url) HEAD "{name: " name "}" SPEC(url)
 #define BAD(ns, name) HEAD "{namespace: " ns ", name: " name "}\nspec: {}\n---\n"
-#define BAD_SAYS "spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef (with a name); it has 0"
+#define BAD_SAYS "spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef; it has 0"
 #define BY_MAP(ns, name) \
 	HEAD "{namespace: " ns ", name: " name "}\nspec: {initdata: {configMapKeyRef: {name: m, key: k}}}\n---\n"
 #define MAP(meta, data) "apiVersion: v1\nkind: ConfigMap\nmetadata: " meta "\ndata: " data "\n---\n"

@@ -224,16 +224,10 @@ static struct broken_case broken_cases[] = {
 	 "key "
 	 "\"url\"",
 	 ""},
-	{"profile: Off without quotes is a boolean in YAML", "",
-	 PROFILE("coco-pipelines-system", "default", KBS ", admission: {subPath: Off}"), "ProfileInvalid",
-	 "ConfidentialProfile \"default\" of namespace \"coco-pipelines-system\" is not valid: spec.admission.subPath must "
-	 "be a "
-	 "string, not a boolean (put it in quotes)",
-	 ""},
 	{"profile: a broken one of the pod's namespace is not passed over", "",
 	 PROFILE("team-a", "default", "memory: {}") "---\n" GOOD, "ProfileInvalid",
 	 "ConfidentialProfile \"default\" of namespace \"team-a\" is not valid: spec.initdata needs exactly one of kbs, "
-	 "configMapKeyRef and trusteeConfigRef (with a name); it has 0",
+	 "configMapKeyRef and trusteeConfigRef; it has 0",
 	 ""},
 };
 

@@ -240,7 +240,7 @@ struct error_case {
 	const char *error;
 };
 
-#define SOURCES "spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef (with a name); it has "
+#define SOURCES "spec.initdata needs exactly one of kbs, configMapKeyRef and trusteeConfigRef; it has "
 #define NOT_PEM " does not hold certificates in PEM form (-----BEGIN CERTIFICATE-----)"
 #define NOT_A_CLASS "; a RuntimeClass' name has only a-z, 0-9, '-' and '.'"
 #define URL_FORM "; it must be https://HOST:PORT or http://HOST:PORT"
@@ -313,8 +313,10 @@ static struct error_case error_cases[] = {
 	{"cpu: real", WITH_KBS "cpu: {mode: Fixed, vcpus: 1.5}\n", "spec.cpu.vcpus must be an integer, not a number"},
 	{"admission: Off for annotations", WITH_KBS "admission: {foreignAnnotations: 'Off'}\n",
 	 "spec.admission.foreignAnnotations is \"Off\"; it must be one of Deny, Warn"},
-	{"admission: Off is a boolean to YAML", WITH_KBS "admission: {hostPath: Off}\n",
+	{"admission: true is no word", WITH_KBS "admission: {hostPath: true}\n",
 	 "spec.admission.hostPath must be a string, not a boolean (put it in quotes)"},
+	{"foreignAnnotations has no Off, quoted or not", WITH_KBS "admission: {foreignAnnotations: Off}\n",
+	 "spec.admission.foreignAnnotations is \"Off\"; it must be one of Deny, Warn"},
 	{"admission: value", WITH_KBS "admission: {subPath: Refuse}\n",
 	 "spec.admission.subPath is \"Refuse\"; it must be one of Deny, Warn, Off"},
 	{"no initdata", "memory: {}\n", SOURCES "0"},
@@ -328,7 +330,8 @@ static struct error_case error_cases[] = {
 	 "agentPolicy, image"},
 	{"initdata: algorithm", "initdata: {algorithm: SHA256, kbs: {url: 'http://k'}}\n",
 	 "spec.initdata.algorithm is \"SHA256\"; it must be one of sha256, sha384, sha512"},
-	{"trustee: without a name", "initdata: {trusteeConfigRef: {namespace: a}}\n", SOURCES "0"},
+	{"trustee: without a name", "initdata: {trusteeConfigRef: {namespace: a}}\n",
+	 "spec.initdata.trusteeConfigRef needs the name of a TrusteeConfig"},
 	{"trustee: unknown field", "initdata: {trusteeConfigRef: {name: a, ns: b}}\n",
 	 "spec.initdata.trusteeConfigRef.ns is not a known field; spec.initdata.trusteeConfigRef has name, namespace"},
 	{"trustee: not there", "initdata: {trusteeConfigRef: {name: x}}\n",
@@ -416,6 +419,12 @@ static struct error_case error_cases[] = {
 	{"agentPolicy: not a policy",
 	 "initdata: {kbs: {url: 'http://k'}, agentPolicy: {configMapKeyRef: {name: files, key: no.rego}}}\n",
 	 "spec.initdata.agentPolicy.configMapKeyRef: the text has no \"package agent_policy\""},
+	{"image: roots that are none", "initdata: {kbs: {url: 'http://k'}, image: {extraRootCertificates: [x]}}\n",
+	 "spec.initdata.image.extraRootCertificates[0]" NOT_PEM},
+	{"configMapKeyRef: empty", "initdata: {configMapKeyRef: {}}\n",
+	 "spec.initdata.configMapKeyRef needs both name and key"},
+	{"kbs: caConfigMapRef without name", "initdata: {kbs: {url: 'https://k', caConfigMapRef: {key: a}}}\n",
+	 "spec.initdata.kbs.caConfigMapRef needs both name and key"},
 	{"image: roots", "initdata: {kbs: {url: 'http://k'}, image: {extraRootCertificates: {}}}\n",
 	 "spec.initdata.image.extraRootCertificates must be a list of strings, not an object"},
 	{"image: unknown field", "initdata: {kbs: {url: 'http://k'}, image: {proxy: {https: a}}}\n",
@@ -523,8 +532,8 @@ static struct build_case build_cases[] = {
 	{"build: proxies", "{kbs: {url: 'http://kbs:8080'}, image: {proxy: {httpsProxy: p, httpProxy: q, noProxy: o}}}",
 	 "sha256", AA("http://kbs:8080"),
 	 IMAGE("\"image_pull_proxy\":{\"https_proxy\":\"p\",\"http_proxy\":\"q\",\"no_proxy\":\"o\"}"), "# NoExec:", false},
-	{"build: extra roots", "{kbs: {url: 'http://kbs:8080'}, image: {extraRootCertificates: [\"@CA@\", x]}}", "sha256",
-	 AA("http://kbs:8080"), IMAGE("\"extra_root_certificates\":[\"@CA@\",\"x\"]"), "# NoExec:", false},
+	{"build: extra roots", "{kbs: {url: 'http://kbs:8080'}, image: {extraRootCertificates: [\"@CA@\", \"@CA@\"]}}",
+	 "sha256", AA("http://kbs:8080"), IMAGE("\"extra_root_certificates\":[\"@CA@\",\"@CA@\"]"), "# NoExec:", false},
 	{"build: no extra roots", "{kbs: {url: 'http://kbs:8080'}, image: {extraRootCertificates: []}}", "sha256",
 	 AA("http://kbs:8080"), IMAGE(""), "# NoExec:", false},
 	{"build: a whole file", "{configMapKeyRef: {name: files, key: toml}}", "sha512", NULL, NULL, NULL, true},

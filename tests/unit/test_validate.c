@@ -72,10 +72,10 @@ static struct create_case create_cases[] = {
 	 "the TaskRun, PipelineRun, Task or Pipeline)",
 	 NULL},
 	{"create: size annotation changed by somebody",
-	 "{metadata: {labels: {" YES "}, " KATA("@A", "512") "}, " SPEC("kata-cc", "4Gi") "}", "Mutated", NULL,
+	 "{metadata: {labels: {" YES "}, " KATA("@A", "512") "}, " SPEC("kata-cc", "4Gi") "}", "Resized", NULL,
 	 RESIZED("/metadata/annotations/" KATA_MEMORY)},
 	{"create: a request changed by somebody",
-	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, " SPEC("kata-cc", "1Gi") "}", "Mutated", NULL,
+	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, " SPEC("kata-cc", "1Gi") "}", "Resized", NULL,
 	 RESIZED("/spec/containers/0/resources/requests/memory")},
 	{"create: hostNetwork added by somebody",
 	 "{metadata: {labels: {" YES "}, " KATA("@A", "4096") "}, spec: {hostNetwork: true, runtimeClassName: kata-cc, "
