@@ -50,7 +50,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN) -include common/banned.h
 CFLAGS += -std=gnu17 -g $(MODE) -fno-common -fPIE $(WARN) $(WERROR)
 LDFLAGS += $(filter -fsanitize% --coverage,$(MODE)) -pie \
 	-Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
-LDLIBS := -lmicrohttpd -lgnutls -lssl -lcrypto -lyaml -ljansson -lz -lpthread
+LDLIBS := -lmicrohttpd -lgnutls -lyaml -ljansson -lz -lpthread
 
 COMMON := $(wildcard common/*.c)
 WEBHOOK := $(filter-out webhook/main.c,$(wildcard webhook/*.c))
@@ -106,7 +106,7 @@ $(GEN)/gen/%.inc: common/policies/%.rego | deps
 $(OUT)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lcrypto
 $(OUT)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
@@ -164,7 +164,7 @@ BENCH_LIBS := $(if $(wildcard /usr/include/yajl/yajl_parse.h),-lyajl) $(if $(wil
 $(BENCH): $(OUT)/tests/%: $(OBJ)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(BENCH_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lssl -lcrypto $(BENCH_LIBS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a minute (FUZZ_SECONDS=60), with clang

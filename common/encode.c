@@ -1,17 +1,14 @@
 #include "common/encode.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 
-#include <openssl/evp.h>
+#include <gnutls/crypto.h>
 #include <zlib.h>
 
 #include "common/cleanup.h"
 
-// A multiple of three, so that no slice but the last one has padding; OpenSSL counts in int.
-#define BASE64_SLICE ((size_t)3 * 1024 * 1024)
 #define WINDOW_GZIP (MAX_WBITS + 16) // zlib's way to say: gzip, not raw and not zlib
 #define MEM_LEVEL 8                  // zlib's default; the packed bytes depend on it
 #define OS_UNKNOWN 255
@@ -19,17 +16,27 @@
 
 void base64_encode(struct str data, struct buf *out)
 {
-	while (data.n > 0) {
-		size_t n = data.n < BASE64_SLICE ? data.n : BASE64_SLICE;
-		char *to = buf_reserve(out, (n + 2) / 3 * 4);
-		if (to == NULL)
-			return;
-		// It ends its output with a NUL, for which a buffer always has room.
-		int wrote = EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)data.p, (int)n);
-		buf_commit(out, (size_t)wrote);
-		data.p += n;
-		data.n -= n;
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *to = data.n <= SIZE_MAX / 2 ? buf_reserve(out, (data.n + 2) / 3 * 4) : NULL;
+	if (to == NULL || data.n == 0)
+		return;
+	const unsigned char *from = (const unsigned char *)data.p;
+	size_t left = data.n;
+	for (; left >= 3; left -= 3, from += 3, to += 4) {
+		uint32_t v = (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
+		to[0] = alphabet[v >> 18];
+		to[1] = alphabet[v >> 12 & 63];
+		to[2] = alphabet[v >> 6 & 63];
+		to[3] = alphabet[v & 63];
 	}
+	if (left > 0) {
+		uint32_t v = (uint32_t)from[0] << 16 | (left == 2 ? (uint32_t)from[1] << 8 : 0);
+		to[0] = alphabet[v >> 18];
+		to[1] = alphabet[v >> 12 & 63];
+		to[2] = left == 2 ? alphabet[v >> 6 & 63] : '=';
+		to[3] = '=';
+	}
+	buf_commit(out, (data.n + 2) / 3 * 4);
 }
 
 // The six bits of a character, -1 when it is not in the alphabet.
@@ -144,29 +151,27 @@ int gzip_unpack(struct str data, struct buf *out, struct error *err)
 	return 0;
 }
 
-static const EVP_MD *digest_find(struct str algorithm)
+static gnutls_digest_algorithm_t digest_find(struct str algorithm)
 {
 	if (str_is(algorithm, "sha256"))
-		return EVP_sha256();
+		return GNUTLS_DIG_SHA256;
 	if (str_is(algorithm, "sha384"))
-		return EVP_sha384();
+		return GNUTLS_DIG_SHA384;
 	if (str_is(algorithm, "sha512"))
-		return EVP_sha512();
-	return NULL;
+		return GNUTLS_DIG_SHA512;
+	return GNUTLS_DIG_UNKNOWN;
 }
 
 int digest_of(struct str algorithm, struct str data, struct digest *ret, struct error *err)
 {
-	const EVP_MD *md = digest_find(algorithm);
-	if (md == NULL)
+	gnutls_digest_algorithm_t md = digest_find(algorithm);
+	if (md == GNUTLS_DIG_UNKNOWN)
 		return error_set(err, EINVAL, "digest algorithm \"%.*s\" is unknown: use sha256, sha384 or sha512",
 						 STR_ARG(algorithm));
-	struct digest digest = {0};
-	unsigned int n = 0;
-	static_assert(sizeof(digest.v) >= EVP_MAX_MD_SIZE, "EVP_Digest writes up to EVP_MAX_MD_SIZE bytes");
-	if (EVP_Digest(data.p, data.n, digest.v, &n, md, NULL) != 1)
-		return error_set(err, EIO, "digest %.*s: OpenSSL fails", STR_ARG(algorithm));
-	digest.n = n;
+	struct digest digest = {.n = gnutls_hash_get_len(md)};
+	int rc = gnutls_hash_fast(md, data.p, data.n, digest.v);
+	if (rc < 0)
+		return error_set(err, EIO, "digest %.*s: %s", STR_ARG(algorithm), gnutls_strerror(rc));
 	*ret = digest;
 	return 0;
 }

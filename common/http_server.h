@@ -26,7 +26,7 @@ struct http_response {
 	int retry_after_s;        // 0: no Retry-After header
 };
 
-#define HTTP_RESPONSE_MAX ((size_t)2 * 1024 * 1024)
+#define HTTP_RESPONSE_MAX ((size_t)8 * 1024 * 1024)
 
 typedef void (*http_handler)(void *ctx, const struct http_request *req, struct http_response *resp);
 

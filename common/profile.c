@@ -1,10 +1,7 @@
 #include "common/profile.h"
 
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+#include <gnutls/x509.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,15 +163,15 @@ static int check_key_ref(const struct object_key_ref *ref, const char *path, str
 // Every certificate in the text; at least one.
 static int check_pem(const char *pem, const char *path, struct error *err)
 {
-	BIO *bio = BIO_new_mem_buf(pem, -1);
-	int n = 0;
-	char no_password[] = ""; // an encrypted block is then an error, not a question on the terminal
-	for (X509 *x = NULL; bio != NULL && (x = PEM_read_bio_X509(bio, NULL, NULL, no_password)) != NULL; n++)
-		X509_free(x);
-	bool clean_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-	ERR_clear_error();
-	BIO_free(bio);
-	if (n == 0 || !clean_end)
+	const gnutls_datum_t text = {(unsigned char *)(uintptr_t)pem, (unsigned)strlen(pem)};
+	gnutls_x509_crt_t *list = NULL;
+	unsigned n = 0;
+	int rc = gnutls_x509_crt_list_import2(&list, &n, &text, GNUTLS_X509_FMT_PEM, 0);
+	for (unsigned i = 0; rc >= 0 && i < n; i++)
+		gnutls_x509_crt_deinit(list[i]);
+	if (rc >= 0)
+		gnutls_free(list);
+	if (rc < 0 || n == 0)
 		return error_set(err, EINVAL, "%s does not hold certificates in PEM form (-----BEGIN CERTIFICATE-----)", path);
 	if (strstr(pem, "PRIVATE KEY") != NULL)
 		return error_set(err, EINVAL, "%s holds a private key; remove it, only certificates belong here", path);

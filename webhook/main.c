@@ -1,9 +1,7 @@
 // coco-webhook: options, wiring, signals, and the tick that notices changed files.
 #include <errno.h>
+#include <gnutls/x509.h>
 #include <malloc.h>
-#include <openssl/crypto.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,19 +107,21 @@ static int load_profiles(struct program *p, struct error *err)
 
 static int64_t not_after(struct str pem)
 {
-	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
-	X509 *x = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	struct tm tm = {0};
-	bool known = x != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1;
-	X509_free(x);
-	BIO_free(bio);
-	return known ? (int64_t)timegm(&tm) : 0;
+	const gnutls_datum_t text = {(unsigned char *)(uintptr_t)pem.p, (unsigned)pem.n};
+	gnutls_x509_crt_t x = NULL;
+	int64_t when = 0;
+	if (gnutls_x509_crt_init(&x) < 0)
+		return 0;
+	if (gnutls_x509_crt_import(x, &text, GNUTLS_X509_FMT_PEM) >= 0)
+		when = (int64_t)gnutls_x509_crt_get_expiration_time(x);
+	gnutls_x509_crt_deinit(x);
+	return when;
 }
 
 static void wipe_buf(struct buf *b)
 {
 	if (b->p != NULL)
-		OPENSSL_cleanse(b->p, b->cap);
+		explicit_bzero(b->p, b->cap);
 	buf_release(b);
 }
 

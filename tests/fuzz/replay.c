@@ -1,4 +1,4 @@
-// Runs a fuzz target over every file of the folders that are its arguments: a regression test without a fuzzer.
+// Runs a fuzz target over every file of the folders that are its arguments: a regression test without a fuzzer. TAP.
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,9 +42,12 @@ static int run_folder(const char *path, size_t *count)
 			continue;
 		CLEANUP_FREE
 		char *file = xasprintf("%s/%s", path, e->d_name);
-		(void)fprintf(stderr, "%s\n", file);
+		// Before it is run, so that a crash has a name.
+		(void)printf("# %s\n", file);
+		(void)fflush(stdout);
 		rc = run_file(file);
 		(*count)++;
+		(void)printf("%sok %zu - %s\n", rc == 0 ? "" : "not ", *count, e->d_name);
 	}
 	(void)closedir(dir);
 	return rc;
@@ -57,6 +60,6 @@ __attribute__((weak)) int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (run_folder(argv[i], &count) < 0)
 			return 1;
-	(void)printf("%zu inputs\n", count);
+	(void)printf("1..%zu\n", count);
 	return count > 0 ? 0 : 1;
 }
