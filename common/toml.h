@@ -23,7 +23,7 @@ json_t *toml_read(struct str text, struct error *err) __attribute__((warn_unused
 
 // Writes an object as a TOML document: plain values first, then tables ([a.b]) and arrays of tables ([[a]]), each
 // in the object's order. A string with newlines is written as a multi-line literal ('''), where that says exactly
-// the same, else as a basic string with escapes. The same tree gives the same bytes. JSON null is an error. Appends;
+// the same, else as a multi-line basic string ("""). The same tree gives the same bytes. JSON null is an error. Appends;
 // after an error out holds a part.
 int toml_write(const json_t *table, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
 

@@ -34,24 +34,59 @@ static bool is_bare_key(struct str s)
 	return s.n > 0;
 }
 
+// A character that can't stand for itself in any basic string; false: it can.
+static bool write_escape(struct buf *out, unsigned char c)
+{
+	static const char meant[] = "\b\f\r\\";
+	static const char names[] = "bfr\\";
+	const char *m = c != '\0' ? strchr(meant, c) : NULL;
+	if (m != NULL)
+		buf_addf(out, "\\%c", names[m - meant]);
+	else if (is_control(c) && c != '\n')
+		buf_addf(out, "\\u%04X", c);
+	else
+		return false;
+	return true;
+}
+
 static void write_basic(struct buf *out, struct str s)
 {
-	static const char meant[] = "\b\t\n\f\r\"\\";
-	static const char names[] = "btnfr\"\\";
 	buf_addc(out, '"');
 	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		const char *m = strchr(meant, c);
-		if (c != '\0' && m != NULL) {
-			buf_addc(out, '\\');
-			buf_addc(out, names[m - meant]);
-		} else if (is_control(c)) {
-			buf_addf(out, "\\u%04X", c);
-		} else {
-			buf_addc(out, (char)c);
-		}
+		char c = s.p[i];
+		if (write_escape(out, (unsigned char)c))
+			continue;
+		if (c == '"')
+			buf_addz(out, "\\\"");
+		else if (c == '\n')
+			buf_addz(out, "\\n");
+		else if (c == '\t')
+			buf_addz(out, "\\t");
+		else
+			buf_addc(out, c);
 	}
 	buf_addc(out, '"');
+}
+
+// With newlines and quotes as they are, but for what would end the string: a third quote in a row, and one at the end.
+static void write_long_basic(struct buf *out, struct str s)
+{
+	size_t quotes = 0;
+	buf_addz(out, "\"\"\"\n"); // the reader drops this first newline
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		if (write_escape(out, (unsigned char)c)) {
+			quotes = 0;
+			continue;
+		}
+		quotes = c == '"' ? quotes + 1 : 0;
+		if (c == '"' && (quotes == 3 || i + 1 == s.n)) {
+			buf_addc(out, '\\');
+			quotes = 0;
+		}
+		buf_addc(out, c);
+	}
+	buf_addz(out, "\"\"\"");
 }
 
 static void write_name(struct buf *out, struct str name)
@@ -109,8 +144,12 @@ static int write_string(struct writer *w, const struct path *path, const json_t 
 	struct str s = {json_string_value(v), json_string_length(v)};
 	if (memchr(s.p, '\0', s.n) != NULL)
 		return fail_at(w, path, "text with U+0000 is not supported");
-	if (memchr(s.p, '\n', s.n) == NULL || !fits_literal(s)) {
+	if (memchr(s.p, '\n', s.n) == NULL) {
 		write_basic(w->out, s);
+		return 0;
+	}
+	if (!fits_literal(s)) {
+		write_long_basic(w->out, s);
 		return 0;
 	}
 	buf_addz(w->out, "'''\n"); // the reader drops this first newline
