@@ -28,7 +28,12 @@ tidy() {
 		'out=$(clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>&1) || { printf "%s\n" "$out" | grep -v "warnings generated"; exit 1; }' _ {}
 }
 # shellcheck disable=SC2317
-machine_paths() { ! git grep -nIE -e "$(dirname "$PWD")/" -- . ; }
+machine_paths() {
+	local parent
+	parent=$(dirname "$PWD")
+	# A checkout in /tmp or / says nothing: those names stand in scripts by right.
+	[ "$parent" = / ] || [ "$parent" = /tmp ] || ! git grep -nIF -e "$parent/" -- .
+}
 # shellcheck disable=SC2317
 keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KEY-----' -- . ':!*.c' ':!*.h' ':!*.md' ':!hack/check.sh'; }
 # shellcheck disable=SC2317

@@ -33,7 +33,9 @@ static void validate_create(const struct catalog *catalog, const struct review *
 {
 	static const char initdata[] = "/metadata/annotations/" KATA_INITDATA;
 	decide(catalog, review, arena, NULL, ret);
-	bool bare = ret->profile != NULL && key_values_get(&review->object.annotations, KATA_INITDATA).p == NULL;
+	if (ret->profile == NULL)
+		return;
+	bool bare = key_values_get(&review->object.annotations, KATA_INITDATA).p == NULL;
 	// Whose initdata is gone still carries our size, which would be blamed on the pod's author.
 	if (bare && strcmp(ret->cause, "ForeignAnnotation") == 0) {
 		not_confidential(ret, initdata, arena);
