@@ -106,7 +106,10 @@ static void use_only_profile(struct input_args *args, const struct input *in)
 
 static int build_catalog(struct input_args *args, struct input *in, struct error *err)
 {
-	if (args->profiles_dir != NULL && args->nprofile_files == 0) {
+	if (args->profiles_dir != NULL && args->nprofile_files > 0)
+		return error_set(err, EINVAL,
+						 "--profile and --profiles (or COCO_PROFILES) are both given; keep one of the two");
+	if (args->profiles_dir != NULL) {
 		struct catalog_dir *dir = catalog_dir_new(args->profiles_dir, args->system_ns);
 		in->catalog = catalog_dir_load(dir, NULL, tell_problem, NULL, err);
 		catalog_dir_free(dir);

@@ -1,4 +1,5 @@
 // cocopipe: a thin shell over the functions of the two servers.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,7 +49,13 @@ int usage_failure(const char *message)
 
 int main(int argc, char **argv)
 {
-	return run_subcommand(
+	int status = run_subcommand(
 		"cocopipe", "Confidential Tekton pipelines: the webhook's and the controller's functions, without a cluster.",
 		subcommands, argc, argv);
+	// A file that a full disk has cut must not look like the answer.
+	if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+		(void)fprintf(stderr, "cocopipe: can't write the output: %s\n", strerror(errno));
+		return EXIT_USAGE;
+	}
+	return status;
 }

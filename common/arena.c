@@ -19,10 +19,9 @@ struct arena_chunk {
 	max_align_t data[];
 };
 
-void *arena_alloc(struct arena *a, size_t count, size_t size)
+char *arena_text(struct arena *a, size_t bytes)
 {
-	size_t bytes = 0;
-	if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
+	if (bytes > SIZE_MAX / 2)
 		abort();
 	bytes = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
 	if (a->head == NULL || a->head->size - a->used < bytes) {
@@ -35,7 +34,28 @@ void *arena_alloc(struct arena *a, size_t count, size_t size)
 	}
 	char *p = (char *)a->head->data + a->used;
 	a->used += bytes;
-	return memset(p, 0, bytes);
+	return p;
+}
+
+void *arena_alloc(struct arena *a, size_t count, size_t size)
+{
+	size_t bytes = 0;
+	if (__builtin_mul_overflow(count, size, &bytes))
+		abort();
+	return memset(arena_text(a, bytes), 0, bytes);
+}
+
+struct str arena_join(struct arena *a, const struct str *parts, size_t n)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < n; i++)
+		bytes += parts[i].n;
+	char *text = arena_text(a, bytes + 1);
+	char *to = text;
+	for (size_t i = 0; i < n; i++)
+		to = parts[i].n > 0 ? mempcpy(to, parts[i].p, parts[i].n) : to;
+	*to = '\0';
+	return (struct str){text, bytes};
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
@@ -49,7 +69,8 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	int n = vsnprintf(first, sizeof(first), fmt, ap);
 	va_end(ap);
 	size_t bytes = (size_t)(n < 0 ? 0 : n);
-	char *text = arena_alloc(a, bytes + 1, 1);
+	char *text = arena_text(a, bytes + 1);
+	text[bytes] = '\0';
 	if (bytes < sizeof(first))
 		memcpy(text, first, bytes);
 	else

@@ -23,24 +23,36 @@ void buf_clear(struct buf *b)
 		b->p[0] = '\0';
 }
 
+// To hold n more bytes, which are within the maximum.
+static void grow(struct buf *b, size_t n)
+{
+	size_t need = b->n + n + 1;
+	if (need <= b->cap)
+		return;
+	size_t cap = b->cap < 128 ? 128 : b->cap;
+	while (cap < need)
+		cap *= 2;
+	if (cap > b->max + 1)
+		cap = b->max + 1;
+	b->p = xreallocarray(b->p, cap, 1);
+	b->p[b->n] = '\0'; // what is reserved may never be committed
+	b->cap = cap;
+}
+
 char *buf_reserve(struct buf *b, size_t n)
 {
 	if (b->overflowed || n > b->max || b->n > b->max - n) {
 		b->overflowed = true;
 		return NULL;
 	}
-	size_t need = b->n + n + 1;
-	if (need > b->cap) {
-		size_t cap = b->cap < 128 ? 128 : b->cap;
-		while (cap < need)
-			cap *= 2;
-		if (cap > b->max + 1)
-			cap = b->max + 1;
-		b->p = xreallocarray(b->p, cap, 1);
-		b->p[b->n] = '\0'; // what is reserved may never be committed
-		b->cap = cap;
-	}
+	grow(b, n);
 	return b->p + b->n;
+}
+
+void buf_expect(struct buf *b, size_t n)
+{
+	if (n <= b->max && b->n <= b->max - n)
+		grow(b, n);
 }
 
 void buf_commit(struct buf *b, size_t n)
@@ -49,7 +61,7 @@ void buf_commit(struct buf *b, size_t n)
 	b->p[b->n] = '\0';
 }
 
-void buf_add(struct buf *b, const void *data, size_t n)
+void buf_add_slowly(struct buf *b, const void *data, size_t n)
 {
 	char *to = buf_reserve(b, n);
 	if (to == NULL)
@@ -59,19 +71,18 @@ void buf_add(struct buf *b, const void *data, size_t n)
 	buf_commit(b, n);
 }
 
-void buf_add_str(struct buf *b, struct str s)
+struct str int_text(int64_t n, char room[INT_TEXT_MAX])
 {
-	buf_add(b, s.p, s.n);
-}
-
-void buf_addz(struct buf *b, const char *z)
-{
-	buf_add(b, z, strlen(z));
-}
-
-void buf_addc(struct buf *b, char c)
-{
-	buf_add(b, &c, 1);
+	char *end = room + INT_TEXT_MAX;
+	char *p = end;
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	do {
+		*--p = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (n < 0)
+		*--p = '-';
+	return (struct str){p, (size_t)(end - p)};
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

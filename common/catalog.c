@@ -119,6 +119,26 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 		keep_last_good(b, e, doc->origin, err.msg);
 }
 
+// Whoever labels a namespace in vain should hear of it, and two documents for one namespace must not take protection away.
+static void add_namespace(const struct builder *b, const struct catalog_document *doc, const char *name)
+{
+	json_t *namespaces = b->c->namespaces;
+	const json_t *label =
+		json_object_get(json_object_get(json_object_get(doc->object, "metadata"), "labels"), LABEL_CONFIDENTIAL);
+	const char *value = json_is_string(label) ? json_string_value(label) : "";
+	bool twice = json_object_get(namespaces, name) != NULL;
+	bool enabled = strcmp(value, "enabled") == 0;
+	if (label != NULL && !enabled && strcmp(value, "disabled") != 0 && strcmp(value, "false") != 0)
+		b->problem(b->ctx, doc->origin, "",
+				   "label " LABEL_CONFIDENTIAL
+				   " of a Namespace is neither \"enabled\" nor \"disabled\": its TaskRun pods are "
+				   "left alone; correct it");
+	if (twice)
+		b->problem(b->ctx, doc->origin, "", "a Namespace stands twice, an enabled one counts; remove one");
+	if (!twice || enabled)
+		(void)json_object_set(namespaces, name, doc->object);
+}
+
 // ConfigMaps and Namespaces come first: profiles are compiled from them.
 static void add_supporting(const struct builder *b, const struct catalog_document *doc)
 {
@@ -136,13 +156,15 @@ static void add_supporting(const struct builder *b, const struct catalog_documen
 		b->problem(b->ctx, doc->origin, "", "metadata.name is missing, or is no name of Kubernetes; correct it");
 		return;
 	}
-	bool ns = kind[0] == 'N';
+	if (strcmp(kind, "Namespace") == 0) {
+		add_namespace(b, doc, name);
+		return;
+	}
 	CLEANUP_FREE
-	char *id = ns ? xstrdup(name) : xasprintf("%s/%s", namespace_of(b->c, doc->object), name);
-	json_t *table = ns ? b->c->namespaces : b->c->config_maps;
-	if (json_object_get(table, id) != NULL)
-		b->problem(b->ctx, doc->origin, "", "stands twice, the last one counts; remove one");
-	(void)json_object_set(table, id, doc->object);
+	char *id = xasprintf("%s/%s", namespace_of(b->c, doc->object), name);
+	if (json_object_get(b->c->config_maps, id) != NULL)
+		b->problem(b->ctx, doc->origin, "", "a ConfigMap stands twice, the last one counts; remove one");
+	(void)json_object_set(b->c->config_maps, id, doc->object);
 }
 
 struct catalog *catalog_build(const struct catalog_document *docs, size_t n, const char *system_ns,

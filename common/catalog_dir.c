@@ -23,6 +23,7 @@ struct listing {
 struct catalog_dir {
 	char *path;
 	char *system_ns;
+	bool missing; // at the last look
 	struct listing loaded;
 	struct listing seen; // at the last look; no documents
 	bool has_seen;       // there was a last look, and the folder could be read
@@ -128,12 +129,14 @@ bool catalog_dir_changed(struct catalog_dir *d)
 	struct error err;
 	struct listing now = {0};
 	bool read = list_files(d->path, &now, &err) == 0;
+	// Told once, by the load that then fails: what was loaded stays in force, whether it is gone for a moment or for good.
+	bool went = !read && !d->missing;
+	d->missing = !read;
 	bool settled = read && d->has_seen && same(&now, &d->seen);
 	listing_release(&d->seen);
 	d->seen = now;
 	d->has_seen = read;
-	// Where it is gone, for a moment or for good, what was loaded stays in force.
-	return settled && !same(&now, &d->loaded);
+	return went || (settled && !same(&now, &d->loaded));
 }
 
 void catalog_documents_release(struct catalog_documents *docs)
@@ -175,7 +178,7 @@ static int read_documents(const struct catalog_dir *d, struct file *f, struct er
 	struct buf text = BUF_INIT(CATALOG_DIR_FILE_MAX);
 	CLEANUP_FREE
 	char *path = xasprintf("%s/%s", d->path, f->name);
-	if (file_read(path, &text, err) < 0)
+	if (file_read_regular(path, &text, err) < 0)
 		return -err->code;
 	return catalog_documents_read(&f->docs, buf_str(&text), f->name, err);
 }

@@ -25,7 +25,8 @@ void catalog_dir_free(struct catalog_dir *d); // NULL is fine
 struct catalog *catalog_dir_load(struct catalog_dir *d, const struct catalog *previous, catalog_problem_fn problem,
 								 void *ctx, struct error *err) __attribute__((warn_unused_result, nonnull(1, 3, 5)));
 
-// Whether the folder has changed since it was loaded, and stopped changing. Call it a few times a second.
+// Whether the folder has changed since it was loaded, and stopped changing; or has just become unreadable, which the
+// load then says. Call it a few times a second.
 bool catalog_dir_changed(struct catalog_dir *d) __attribute__((nonnull));
 
 // All documents of one text, for programs that are handed a file: appended to *docs, which grows.

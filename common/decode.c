@@ -28,8 +28,10 @@ static int wrong_type(const char *path, const json_t *v, const char *wanted, str
 
 static int decode_enum(const struct decode_field *f, const json_t *v, const char *path, int *ret, struct error *err)
 {
-	// YAML 1.1, which kubectl reads, takes an unquoted Off for false.
-	const char *text = json_is_false(v) ? "Off" : json_string_value(v);
+	// YAML 1.1, which kubectl reads, takes an unquoted Off for false, but "no" too: taken for Off only where that is the
+	// default anyway.
+	bool off = json_is_false(v) && strcmp(f->names[*ret], "Off") == 0;
+	const char *text = off ? "Off" : json_string_value(v);
 	if (text == NULL)
 		return wrong_type(path, v, "a string", err);
 	CLEANUP_BUF

@@ -1,8 +1,10 @@
 #include "common/encode.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <gnutls/crypto.h>
 #include <zlib.h>
@@ -14,27 +16,55 @@
 #define OS_UNKNOWN 255
 #define CHUNK ((size_t)16 * 1024)
 
+// The two characters of any twelve bits: most of an answer is base64, and this is twice as fast as one at a time.
+// clang-format off
+#define PAIRS_OF(a) \
+	a "A" a "B" a "C" a "D" a "E" a "F" a "G" a "H" a "I" a "J" a "K" a "L" a "M" a "N" a "O" a "P" \
+	a "Q" a "R" a "S" a "T" a "U" a "V" a "W" a "X" a "Y" a "Z" a "a" a "b" a "c" a "d" a "e" a "f" \
+	a "g" a "h" a "i" a "j" a "k" a "l" a "m" a "n" a "o" a "p" a "q" a "r" a "s" a "t" a "u" a "v" \
+	a "w" a "x" a "y" a "z" a "0" a "1" a "2" a "3" a "4" a "5" a "6" a "7" a "8" a "9" a "+" a "/"
+static const char pairs[64 * 64 * 2 + 1] =
+	PAIRS_OF("A") PAIRS_OF("B") PAIRS_OF("C") PAIRS_OF("D") PAIRS_OF("E") PAIRS_OF("F") PAIRS_OF("G") PAIRS_OF("H")
+	PAIRS_OF("I") PAIRS_OF("J") PAIRS_OF("K") PAIRS_OF("L") PAIRS_OF("M") PAIRS_OF("N") PAIRS_OF("O") PAIRS_OF("P")
+	PAIRS_OF("Q") PAIRS_OF("R") PAIRS_OF("S") PAIRS_OF("T") PAIRS_OF("U") PAIRS_OF("V") PAIRS_OF("W") PAIRS_OF("X")
+	PAIRS_OF("Y") PAIRS_OF("Z") PAIRS_OF("a") PAIRS_OF("b") PAIRS_OF("c") PAIRS_OF("d") PAIRS_OF("e") PAIRS_OF("f")
+	PAIRS_OF("g") PAIRS_OF("h") PAIRS_OF("i") PAIRS_OF("j") PAIRS_OF("k") PAIRS_OF("l") PAIRS_OF("m") PAIRS_OF("n")
+	PAIRS_OF("o") PAIRS_OF("p") PAIRS_OF("q") PAIRS_OF("r") PAIRS_OF("s") PAIRS_OF("t") PAIRS_OF("u") PAIRS_OF("v")
+	PAIRS_OF("w") PAIRS_OF("x") PAIRS_OF("y") PAIRS_OF("z") PAIRS_OF("0") PAIRS_OF("1") PAIRS_OF("2") PAIRS_OF("3")
+	PAIRS_OF("4") PAIRS_OF("5") PAIRS_OF("6") PAIRS_OF("7") PAIRS_OF("8") PAIRS_OF("9") PAIRS_OF("+") PAIRS_OF("/");
+// clang-format on
+
+static inline void put_pair(char *to, uint64_t bits)
+{
+	memcpy(to, &pairs[(bits & 0xFFF) * 2], 2);
+}
+
 void base64_encode(struct str data, struct buf *out)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *to = data.n <= SIZE_MAX / 2 ? buf_reserve(out, (data.n + 2) / 3 * 4) : NULL;
 	if (to == NULL || data.n == 0)
 		return;
 	const unsigned char *from = (const unsigned char *)data.p;
 	size_t left = data.n;
-	for (; left >= 3; left -= 3, from += 3, to += 4) {
-		uint32_t v = (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
-		to[0] = alphabet[v >> 18];
-		to[1] = alphabet[v >> 12 & 63];
-		to[2] = alphabet[v >> 6 & 63];
-		to[3] = alphabet[v & 63];
+	// Six bytes at a time, of eight that are loaded.
+	for (; left >= 8; left -= 6, from += 6, to += 8) {
+		uint64_t v;
+		memcpy(&v, from, sizeof(v));
+		v = be64toh(v);
+		put_pair(to, v >> 52);
+		put_pair(to + 2, v >> 40);
+		put_pair(to + 4, v >> 28);
+		put_pair(to + 6, v >> 16);
 	}
-	if (left > 0) {
-		uint32_t v = (uint32_t)from[0] << 16 | (left == 2 ? (uint32_t)from[1] << 8 : 0);
-		to[0] = alphabet[v >> 18];
-		to[1] = alphabet[v >> 12 & 63];
-		to[2] = left == 2 ? alphabet[v >> 6 & 63] : '=';
-		to[3] = '=';
+	while (left > 0) {
+		size_t n = left < 3 ? left : 3;
+		uint32_t v = (uint32_t)from[0] << 16 | (n > 1 ? (uint32_t)from[1] << 8 : 0) | (n > 2 ? from[2] : 0U);
+		put_pair(to, v >> 12);
+		put_pair(to + 2, v);
+		memset(to + 1 + n, '=', 3 - n);
+		left -= n;
+		from += n;
+		to += 4;
 	}
 	buf_commit(out, (data.n + 2) / 3 * 4);
 }

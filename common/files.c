@@ -40,6 +40,19 @@ int file_read(const char *path, struct buf *out, struct error *err)
 	return read_all(fd, path, out, err);
 }
 
+int file_read_regular(const char *path, struct buf *out, struct error *err)
+{
+	struct stat st;
+	// Without O_NONBLOCK, opening a pipe waits for its writer.
+	CLEANUP_CLOSE
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set(err, errno, "can't open %s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, EINVAL, "%s is not a regular file; put a file there", path);
+	return read_all(fd, path, out, err);
+}
+
 static int64_t nanoseconds(struct timespec t)
 {
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;

@@ -12,6 +12,10 @@
 // Appends a file's content, at most what out allows. "-" is standard input.
 int file_read(const char *path, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
 
+// The same for a file that a server reads while it runs: only a regular one, since a pipe would make it wait for ever.
+int file_read_regular(const char *path, struct buf *out, struct error *err)
+	__attribute__((warn_unused_result, nonnull));
+
 // Tells one state of a file from another, through symbolic links: a Secret's or ConfigMap's volume swaps one.
 // All zero: the file isn't there.
 struct file_mark {

@@ -6,11 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "common/buf.h"
+#include "common/json_write.h"
 #include "common/utf8.h"
 
 // Up to this many keys, each new one is compared with all before it; a larger object is sorted when it ends.
@@ -20,6 +17,14 @@
 // What ends the fast loop over a string: quote, backslash, control characters, and the bytes of longer UTF-8.
 static const unsigned char stops_string[256] = {[0 ... 0x1F] = 1, ['"'] = 1, ['\\'] = 1, [0x80 ... 0xFF] = 1};
 
+// A string as it stands in the text.
+struct scanned {
+	struct str raw;  // between the quotes; p NULL after a fault
+	const char *end; // behind the closing quote
+	bool escapes;
+	bool rewrite; // with an escape that is not the only way to write its character
+};
+
 void json_read_init(struct json_read *r, struct str text, struct arena *arena, struct error *err)
 {
 	r->start = r->p = text.p;
@@ -27,63 +32,10 @@ void json_read_init(struct json_read *r, struct str text, struct arena *arena, s
 	r->arena = arena;
 	r->err = err;
 	r->fault = JSON_FAULT_NONE;
-	r->depth = 0;
+	r->top = r->level;
+	r->level[0] = (struct json_level){0};
 	r->keys = NULL;
 	r->nkeys = r->keys_cap = 0;
-}
-
-static void path_text(const struct json_read *r, struct buf *path)
-{
-	for (size_t i = 0; i < r->depth; i++) {
-		const struct json_level *l = &r->level[i];
-		if (!l->started)
-			break;
-		if (l->object)
-			buf_addf(path, "%s%.*s", path->n > 0 ? "." : "", STR_ARG(l->key));
-		else
-			buf_addf(path, "[%zu]", l->index);
-	}
-}
-
-static __attribute__((noinline, cold)) void fail(struct json_read *r, enum json_fault fault, const char *what)
-{
-	if (r->fault != JSON_FAULT_NONE)
-		return;
-	r->fault = fault;
-	CLEANUP_BUF
-	struct buf path = BUF_INIT(PATH_TEXT_MAX);
-	path_text(r, &path);
-	const char *at = path.n > 0 ? buf_z(&path) : "(top)";
-	if (fault == JSON_FAULT_TYPE)
-		(void)error_set(r->err, EINVAL, "%s: %s", at, what);
-	else
-		(void)error_set(r->err, EINVAL, "not valid JSON at byte %zu, in %s: %s", (size_t)(r->p - r->start), at, what);
-	r->p = r->end;
-}
-
-static __attribute__((noinline)) char peek_past_space(struct json_read *r)
-{
-	while (r->p < r->end && (*r->p == ' ' || *r->p == '\n' || *r->p == '\t' || *r->p == '\r'))
-		r->p++;
-	return r->p < r->end ? *r->p : '\0';
-}
-
-// The next byte that isn't white space, 0 at the end or after a fault.
-static inline char peek(struct json_read *r)
-{
-	if (r->p < r->end && (unsigned char)*r->p > ' ')
-		return *r->p;
-	return peek_past_space(r);
-}
-
-static bool literal(struct json_read *r, const char *word, size_t n)
-{
-	if ((size_t)(r->end - r->p) < n || memcmp(r->p, word, n) != 0) {
-		fail(r, JSON_FAULT_SYNTAX, "a value was expected");
-		return false;
-	}
-	r->p += n;
-	return true;
 }
 
 static int hex4(const char *s)
@@ -132,56 +84,109 @@ static int64_t unicode_escape(const char **p, const char *end)
 	return 0x10000 + ((int64_t)(hi - 0xD800) << 10) + (lo - 0xDC00);
 }
 
-// from: the raw text between the quotes, already checked for everything but its escapes. Escapes never grow.
-static struct str unescape(struct json_read *r, struct str from)
+// What a text between quotes means; its escapes were checked when it was read. They never grow.
+static struct str unescape(struct arena *arena, struct str raw)
 {
 	static const char means[256] = {
 		['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
-	char *to = arena_alloc(r->arena, from.n + 1, 1);
+	const char *end = raw.p + raw.n;
+	const char *slash = raw.n > 0 ? memchr(raw.p, '\\', raw.n) : NULL;
+	if (slash == NULL)
+		return raw;
+	char *to = arena_text(arena, raw.n + 1);
 	size_t n = 0;
-	const char *end = from.p + from.n;
-	for (const char *p = from.p; p < end;) {
-		const char *slash = memchr(p, '\\', (size_t)(end - p));
+	for (const char *p = raw.p; p < end;) {
 		size_t plain = (size_t)((slash != NULL ? slash : end) - p);
 		memcpy(to + n, p, plain);
 		n += plain;
-		p += plain;
 		if (slash == NULL)
 			break;
-		char name = p[1];
-		p += 2;
-		if (name == 'u') {
-			int64_t c = unicode_escape(&p, end);
-			if (c < 0) {
-				fail(r, JSON_FAULT_SYNTAX, "a \\u escape is not a Unicode character");
-				return (struct str){0};
-			}
-			n += utf8_put(to + n, (uint32_t)c);
-		} else if (means[(unsigned char)name] != '\0') {
-			to[n++] = means[(unsigned char)name];
-		} else {
-			fail(r, JSON_FAULT_SYNTAX, "unknown escape in a string");
-			return (struct str){0};
-		}
+		p = slash + 2;
+		if (slash[1] == 'u')
+			n += utf8_put(to + n, (uint32_t)unicode_escape(&p, end));
+		else
+			to[n++] = means[(unsigned char)slash[1]];
+		slash = p < end ? memchr(p, '\\', (size_t)(end - p)) : NULL;
 	}
 	return (struct str){to, n};
 }
 
-// The first byte from p on that stops_string[], or end. Many bytes at a time: strings are nine tenths of a review.
+static void path_text(const struct json_read *r, struct buf *path)
+{
+	for (const struct json_level *l = r->level + 1; l <= r->top; l++) {
+		if (!l->started)
+			break;
+		struct str key = l->object ? unescape(r->arena, l->key) : (struct str){0};
+		if (l->object)
+			buf_addf(path, "%s%.*s", path->n > 0 ? "." : "", STR_ARG(key));
+		else
+			buf_addf(path, "[%zu]", l->index);
+	}
+}
+
+static __attribute__((noinline, cold)) void fail(struct json_read *r, enum json_fault fault, const char *what)
+{
+	if (r->fault != JSON_FAULT_NONE)
+		return;
+	r->fault = fault;
+	CLEANUP_BUF
+	struct buf path = BUF_INIT(PATH_TEXT_MAX);
+	path_text(r, &path);
+	const char *at = path.n > 0 ? buf_z(&path) : "(top)";
+	if (fault == JSON_FAULT_TYPE)
+		(void)error_set(r->err, EINVAL, "%s: %s", at, what);
+	else
+		(void)error_set(r->err, EINVAL, "not valid JSON at byte %zu, in %s: %s", (size_t)(r->p - r->start), at, what);
+	r->p = r->end;
+}
+
+// A fault at p. Returns where reading goes on: at the end.
+static __attribute__((noinline, cold)) const char *fail_at(struct json_read *r, const char *p, const char *what)
+{
+	if (r->fault == JSON_FAULT_NONE)
+		r->p = p;
+	fail(r, JSON_FAULT_SYNTAX, what);
+	return r->end;
+}
+
+static __attribute__((noinline)) const char *past_space(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	return p;
+}
+
+// What walks over the text takes its position by pointer, and hands it on by value only: so it is r->p for who asks for
+// one thing, and a register in json_skip().
+
+// The next byte that isn't white space, 0 at the end or after a fault.
+static inline char peek_at(const struct json_read *r, const char **at)
+{
+	if (*at < r->end && (unsigned char)**at > ' ')
+		return **at;
+	*at = past_space(*at, r->end);
+	return *at < r->end ? **at : '\0';
+}
+
+static inline char peek(struct json_read *r)
+{
+	return peek_at(r, &r->p);
+}
+
+static bool literal(struct json_read *r, const char *word, size_t n)
+{
+	if ((size_t)(r->end - r->p) < n || memcmp(r->p, word, n) != 0) {
+		fail(r, JSON_FAULT_SYNTAX, "a value was expected");
+		return false;
+	}
+	r->p += n;
+	return true;
+}
+
+// The first byte from p on that stops_string[], or end. Eight bytes at a time: strings are nine tenths of a
+// review. (SSE2 would make it two or three hundredths faster on amd64, and a second thing to trust.)
 static inline const char *plain_run(const char *p, const char *end)
 {
-#ifdef __SSE2__
-	for (; end - p >= 16; p += 16) {
-		__m128i v = _mm_loadu_si128((const void *)p);
-		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-		__m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-		// As signed numbers, the bytes of longer UTF-8 are below the control characters.
-		__m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-		unsigned stops = (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, slash)));
-		if (stops != 0)
-			return p + __builtin_ctz(stops);
-	}
-#endif
 	const uint64_t ones = 0x0101010101010101U;
 	const uint64_t highs = 0x8080808080808080U;
 	for (; end - p >= 8; p += 8) {
@@ -201,51 +206,74 @@ static inline const char *plain_run(const char *p, const char *end)
 	return p;
 }
 
-// The rest of a string that begins at `begin`, from the first byte at p that isn't plain.
-static __attribute__((noinline)) struct str scan_special(struct json_read *r, const char *begin, const char *p)
+// The escape at p, a backslash. Returns what follows it; *bad says what is wrong with it, *rewrite is set where the
+// character could have been written otherwise (see canonical_key()).
+static const char *check_escape(const char *p, const char *end, const char **bad, bool *rewrite)
 {
-	bool escapes = false;
-	for (;; p = plain_run(p, r->end)) {
-		if (p == r->end) {
-			r->p = p;
-			fail(r, JSON_FAULT_SYNTAX, "the text ends inside a string");
-			return (struct str){0};
-		}
-		if (*p == '"')
-			break;
-		size_t step = 0;
-		if (*p == '\\') {
-			escapes = true;
-			step = r->end - p >= 2 ? 2 : 0;
-		} else if ((unsigned char)*p >= 0x80) {
-			step = utf8_sequence((const unsigned char *)p, (size_t)(r->end - p));
-		}
-		if (step == 0) {
-			r->p = p;
-			fail(r, JSON_FAULT_SYNTAX,
-				 (unsigned char)*p >= 0x80 ? "a string is not UTF-8"
-										   : "a control character or a cut escape in a string");
-			return (struct str){0};
-		}
-		// What follows a backslash is looked at by unescape(); it may be any byte that a string may hold.
-		if (*p == '\\' && (unsigned char)p[1] >= 0x80)
-			step = 1;
-		p += step;
+	// 1: the only way to write its character.
+	static const unsigned char good[256] = {
+		['"'] = 1, ['\\'] = 1, ['n'] = 1, ['/'] = 2, ['b'] = 2, ['f'] = 2, ['r'] = 2, ['t'] = 2};
+	unsigned char name = (unsigned char)p[1];
+	*rewrite |= good[name] != 1;
+	p += 2;
+	if (good[name] == 0 && name != 'u') {
+		*bad = *bad != NULL ? *bad : "unknown escape in a string";
+		// It may be any byte that a string may hold.
+		return name < 0x80 ? p : p - 1;
 	}
-	r->p = p + 1;
-	struct str raw = {begin, (size_t)(p - begin)};
-	return escapes ? unescape(r, raw) : raw;
+	if (name == 'u' && unicode_escape(&p, end) < 0)
+		*bad = *bad != NULL ? *bad : "a \\u escape is not a Unicode character";
+	return p;
 }
 
-// At an opening quote.
-static inline struct str scan_string(struct json_read *r)
+// The rest of a string that begins at `begin`, from the first byte at p that isn't plain.
+static __attribute__((noinline)) struct scanned scan_special(struct json_read *r, const char *begin, const char *p)
 {
-	const char *begin = r->p + 1;
+	const char *bad = NULL; // an escape, said at the string's end
+	struct scanned s = {0};
+	for (;; p = plain_run(p, r->end)) {
+		if (p == r->end) {
+			bad = "the text ends inside a string";
+			break;
+		}
+		if (*p == '"') {
+			p++;
+			break;
+		}
+		size_t step = 0;
+		if (*p == '\\' && r->end - p >= 2) {
+			s.escapes = true;
+			p = check_escape(p, r->end, &bad, &s.rewrite);
+			continue;
+		}
+		if ((unsigned char)*p >= 0x80)
+			step = utf8_sequence((const unsigned char *)p, (size_t)(r->end - p));
+		if (step == 0) {
+			bad =
+				(unsigned char)*p >= 0x80 ? "a string is not UTF-8" : "a control character or a cut escape in a string";
+			break;
+		}
+		p += step;
+	}
+	if (bad != NULL)
+		return (struct scanned){.end = fail_at(r, p, bad)};
+	s.raw = (struct str){begin, (size_t)(p - 1 - begin)};
+	s.end = p;
+	return s;
+}
+
+// *at is at an opening quote, and then behind the closing one.
+static inline __attribute__((always_inline)) struct scanned scan_string(struct json_read *r, const char **at)
+{
+	const char *begin = *at + 1;
 	const char *p = plain_run(begin, r->end);
-	if (p == r->end || *p != '"')
-		return scan_special(r, begin, p);
-	r->p = p + 1;
-	return (struct str){begin, (size_t)(p - begin)};
+	struct scanned s = {.raw = {begin, (size_t)(p - begin)}};
+	if (p < r->end && *p == '"')
+		s.end = p + 1;
+	else
+		s = scan_special(r, begin, p);
+	*at = s.end;
+	return s;
 }
 
 static size_t digits(struct json_read *r)
@@ -284,14 +312,14 @@ static struct str scan_number(struct json_read *r)
 	return (struct str){from, (size_t)(r->p - from)};
 }
 
-static inline bool enter(struct json_read *r, bool object)
+static inline bool enter(struct json_read *r, bool object, const char **at)
 {
-	if (r->depth == JSON_DEPTH_MAX) {
-		fail(r, JSON_FAULT_SYNTAX, "nested too deeply");
+	if (r->top == r->level + JSON_DEPTH_MAX) {
+		*at = fail_at(r, *at, "nested too deeply");
 		return false;
 	}
-	r->p++;
-	r->level[r->depth++] = (struct json_level){.object = object, .first_key = r->nkeys};
+	++*at;
+	*++r->top = (struct json_level){.object = object, .first_key = r->nkeys};
 	return true;
 }
 
@@ -335,7 +363,7 @@ static bool enter_kind(struct json_read *r, char open, const char *wanted)
 {
 	char c = peek(r);
 	if (c == open)
-		return enter(r, open == '{');
+		return enter(r, open == '{', &r->p);
 	if (!json_read_null(r))
 		wrong_type(r, wanted);
 	return false;
@@ -360,19 +388,31 @@ static int compare_keys(const void *a, const void *b)
 	return memcmp(x->p, y->p, x->n);
 }
 
-static void duplicate(struct json_read *r, struct str key)
+static __attribute__((noinline, cold)) const char *duplicate(struct json_read *r, struct str key, const char *p)
 {
 	char what[256];
-	(void)snprintf(what, sizeof(what), "key \"%.*s\" stands twice in one object", STR_ARG(key));
-	fail(r, JSON_FAULT_SYNTAX, what);
+	struct str text = unescape(r->arena, key);
+	(void)snprintf(what, sizeof(what), "key \"%.*s\" stands twice in one object", STR_ARG(text));
+	return fail_at(r, p, what);
 }
 
-// Most keys differ from all before them in this: one of 64 bits, by length and some characters.
+// Keys are compared as they stand in the text, so that those of what is skipped need not be unescaped. That is sound
+// where every character has one way to be written: as json_write_string() writes it. A key that differs is rewritten.
+static __attribute__((noinline)) struct str canonical_key(struct json_read *r, struct str raw)
+{
+	CLEANUP_BUF
+	struct buf text = BUF_INIT(3 * raw.n + 2); // \b becomes \u0008
+	json_write_string(&text, unescape(r->arena, raw));
+	char *key = arena_text(r->arena, text.n);
+	memcpy(key, buf_z(&text), text.n);
+	return (struct str){key + 1, text.n - 2};
+}
+
+// Most keys differ from all before them in this: one of 64 bits, by length and some characters. A key stands in quotes,
+// so that an empty one has bytes beside it, too.
 static inline uint64_t key_mark(struct str key)
 {
-	if (key.n == 0)
-		return 1;
-	size_t sum = key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)key.p[key.n - 1] * 11U;
+	size_t sum = key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)*(key.p + key.n - 1) * 11U;
 	return (uint64_t)1 << (sum % 64);
 }
 
@@ -394,12 +434,12 @@ static void grow_keys(struct json_read *r)
 	r->keys_cap = cap;
 }
 
-static inline void remember_key(struct json_read *r, struct json_level *l, struct str key)
+static inline void remember_key(struct json_read *r, struct json_level *l, struct str key, const char **at)
 {
 	uint64_t mark = key_mark(key);
 	if ((l->key_marks & mark) != 0 && r->nkeys - l->first_key < KEYS_COMPARED_DIRECTLY &&
 		known_key(r, l->first_key, key)) {
-		duplicate(r, key);
+		*at = duplicate(r, key, *at);
 		return;
 	}
 	l->key_marks |= mark;
@@ -409,72 +449,81 @@ static inline void remember_key(struct json_read *r, struct json_level *l, struc
 }
 
 // An object of many keys: those not compared when they came.
-static void check_many_keys(struct json_read *r, struct str *keys, size_t n)
+static __attribute__((noinline)) const char *check_many_keys(struct json_read *r, struct str *keys, size_t n,
+															 const char *p)
 {
 	qsort(keys, n, sizeof(*keys), compare_keys);
 	for (size_t i = 1; i < n; i++)
-		if (compare_keys(&keys[i - 1], &keys[i]) == 0) {
-			duplicate(r, keys[i]);
-			return;
-		}
+		if (compare_keys(&keys[i - 1], &keys[i]) == 0)
+			return duplicate(r, keys[i], p);
+	return p;
 }
 
-static inline void leave(struct json_read *r, const struct json_level *l)
+static inline void leave(struct json_read *r, const struct json_level *l, const char **at)
 {
 	size_t n = r->nkeys - l->first_key;
 	if (n > KEYS_COMPARED_DIRECTLY)
-		check_many_keys(r, r->keys + l->first_key, n);
+		*at = check_many_keys(r, r->keys + l->first_key, n, *at);
 	if (r->fault != JSON_FAULT_NONE)
 		return;
 	r->nkeys = l->first_key;
-	r->depth--;
-	r->p++;
+	r->top--;
+	++*at;
 }
 
 // Positions before the next member or item of the innermost container; false at its end, which is left.
-static inline bool next_element(struct json_read *r, struct json_level *l, char close)
+static inline bool next_element(struct json_read *r, struct json_level *l, char close, const char **at)
 {
-	char c = peek(r);
+	char c = peek_at(r, at);
 	if (c == close) {
-		leave(r, l);
+		leave(r, l, at);
 		return false;
 	}
 	if (l->started) {
 		if (c != ',') {
-			fail(r, JSON_FAULT_SYNTAX, l->object ? "expected ',' or '}'" : "expected ',' or ']'");
+			*at = fail_at(r, *at, l->object ? "expected ',' or '}'" : "expected ',' or ']'");
 			return false;
 		}
-		r->p++;
+		++*at;
 	}
 	return true;
 }
 
-// The next member's key is left in the level.
-static inline bool next_key(struct json_read *r, struct json_level *l)
+// The next member's key is left in the level. ret_escapes: it has escapes.
+static inline __attribute__((always_inline)) bool next_key(struct json_read *r, struct json_level *l, const char **at,
+														   bool *ret_escapes)
 {
-	if (!next_element(r, l, '}'))
-		return false;
-	if (peek(r) != '"') {
-		fail(r, JSON_FAULT_SYNTAX, "expected a key in double quotes");
-		return false;
+	// In compact text a member that follows another begins so.
+	if (l->started && r->end - *at >= 2 && (*at)[0] == ',' && (*at)[1] == '"') {
+		++*at;
+	} else {
+		if (!next_element(r, l, '}', at))
+			return false;
+		if (peek_at(r, at) != '"') {
+			*at = fail_at(r, *at, "expected a key in double quotes");
+			return false;
+		}
 	}
-	struct str key = scan_string(r);
-	if (key.p == NULL)
+	struct scanned key = scan_string(r, at);
+	if (key.raw.p == NULL)
 		return false;
-	l->key = key;
+	if (key.rewrite)
+		key.raw = canonical_key(r, key.raw);
+	*ret_escapes = key.escapes;
+	l->key = key.raw;
 	l->started = true;
-	remember_key(r, l, key);
-	if (peek(r) != ':')
-		fail(r, JSON_FAULT_SYNTAX, "expected ':'");
-	if (r->fault != JSON_FAULT_NONE)
+	remember_key(r, l, key.raw, at);
+	if (peek_at(r, at) != ':') {
+		*at = fail_at(r, *at, "expected ':'");
 		return false;
-	r->p++;
+	}
+	++*at;
 	return true;
 }
 
-static inline bool next_item(struct json_read *r, struct json_level *l)
+static inline bool next_item(struct json_read *r, struct json_level *l, const char **at)
 {
-	if (!next_element(r, l, ']'))
+	if (!next_element(r, l, ']', at))
 		return false;
 	if (l->started)
 		l->index++;
@@ -484,24 +533,27 @@ static inline bool next_item(struct json_read *r, struct json_level *l)
 
 bool json_next_key(struct json_read *r, struct str *ret_key)
 {
+	bool escapes = false;
 	if (r->fault != JSON_FAULT_NONE)
 		return false;
-	struct json_level *l = &r->level[r->depth - 1];
-	if (!next_key(r, l))
+	struct json_level *l = r->top;
+	if (!next_key(r, l, &r->p, &escapes))
 		return false;
-	*ret_key = l->key;
+	*ret_key = escapes ? unescape(r->arena, l->key) : l->key;
 	return true;
 }
 
 bool json_next_item(struct json_read *r)
 {
-	return r->fault == JSON_FAULT_NONE && next_item(r, &r->level[r->depth - 1]);
+	return r->fault == JSON_FAULT_NONE && next_item(r, r->top, &r->p);
 }
 
 struct str json_read_string(struct json_read *r)
 {
-	if (peek(r) == '"')
-		return scan_string(r);
+	if (peek(r) == '"') {
+		struct scanned s = scan_string(r, &r->p);
+		return s.escapes ? unescape(r->arena, s.raw) : s.raw;
+	}
 	if (!json_read_null(r))
 		wrong_type(r, "a string");
 	return (struct str){0};
@@ -527,8 +579,10 @@ bool json_read_bool(struct json_read *r)
 	return false;
 }
 
-static void skip_scalar(struct json_read *r, char c)
+// Returns what follows it.
+static const char *skip_scalar(struct json_read *r, char c, const char *p)
 {
+	r->p = p;
 	switch (c) {
 	case 't':
 		(void)literal(r, "true", 4);
@@ -545,15 +599,20 @@ static void skip_scalar(struct json_read *r, char c)
 		else
 			fail(r, JSON_FAULT_SYNTAX, "a value was expected");
 	}
+	return r->p;
 }
 
 // Up and out of whatever ends here, to the next value inside what is skipped. false: there is none.
-static inline bool next_inside(struct json_read *r, size_t outside)
+static inline __attribute__((always_inline)) bool next_inside(struct json_read *r, const struct json_level *outside,
+															  const char **at)
 {
-	while (r->fault == JSON_FAULT_NONE && r->depth > outside) {
-		struct json_level *l = &r->level[r->depth - 1];
-		if (l->object ? next_key(r, l) : next_item(r, l))
+	bool escapes = false;
+	while (r->top > outside) {
+		struct json_level *l = r->top;
+		if (l->object ? next_key(r, l, at, &escapes) : next_item(r, l, at))
 			return true;
+		if (r->fault != JSON_FAULT_NONE)
+			return false;
 	}
 	return false;
 }
@@ -562,25 +621,27 @@ struct str json_skip(struct json_read *r)
 {
 	char c = peek(r);
 	const char *from = r->p;
-	size_t outside = r->depth;
-	for (;; c = peek(r)) {
+	const char *p = from;
+	const struct json_level *outside = r->top;
+	for (;; c = peek_at(r, &p)) {
 		if (c == '"')
-			(void)scan_string(r);
-		else if (c == '{' && r->end - r->p >= 2 && r->p[1] == '}' && r->depth < JSON_DEPTH_MAX)
-			r->p += 2; // as half of all objects in managedFields
+			(void)scan_string(r, &p);
+		else if (c == '{' && r->end - p >= 2 && p[1] == '}' && r->top < r->level + JSON_DEPTH_MAX)
+			p += 2; // as half of all objects in managedFields
 		else if (c == '{' || c == '[')
-			(void)enter(r, c == '{');
+			(void)enter(r, c == '{', &p);
 		else
-			skip_scalar(r, c);
-		if (!next_inside(r, outside))
+			p = skip_scalar(r, c, p);
+		if (!next_inside(r, outside, &p))
 			break;
 	}
-	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
+	r->p = p;
+	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(p - from)} : (struct str){0};
 }
 
 int json_read_end(struct json_read *r)
 {
-	if (r->fault == JSON_FAULT_NONE && (r->depth > 0 || peek(r) != '\0' || r->p != r->end))
-		fail(r, JSON_FAULT_SYNTAX, r->depth > 0 ? "the text ends too early" : "text follows the value");
+	if (r->fault == JSON_FAULT_NONE && (r->top > r->level || peek(r) != '\0' || r->p != r->end))
+		fail(r, JSON_FAULT_SYNTAX, r->top > r->level ? "the text ends too early" : "text follows the value");
 	return r->fault == JSON_FAULT_NONE ? 0 : -EINVAL;
 }

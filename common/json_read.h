@@ -46,9 +46,9 @@ struct json_read {
 	struct arena *arena;
 	struct error *err;
 	enum json_fault fault;
-	size_t depth;
-	struct json_level level[JSON_DEPTH_MAX];
-	struct str *keys; // of the objects that are open
+	struct json_level *top;                      // the innermost container that is open
+	struct json_level level[JSON_DEPTH_MAX + 1]; // from the outermost on; [0] is for the text itself
+	struct str *keys;                            // of the objects that are open
 	size_t nkeys, keys_cap;
 };
 

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/buf.h"
+
 // Ends a line that lost fields; room for it is always kept.
 #define LOG_TAIL_CUT ",\"truncated\":true}\n"
 #define LOG_TAIL "}\n"
@@ -51,7 +53,7 @@ bool log_level_parse(const char *text, enum log_level *ret)
 	return false;
 }
 
-static bool line_add(struct line *l, const char *p, size_t n)
+static inline bool line_add(struct line *l, const char *p, size_t n)
 {
 	if (n > LOG_ROOM - l->n) {
 		l->full = true;
@@ -62,7 +64,7 @@ static bool line_add(struct line *l, const char *p, size_t n)
 	return true;
 }
 
-static bool line_addz(struct line *l, const char *z)
+static inline bool line_addz(struct line *l, const char *z)
 {
 	return line_add(l, z, strlen(z));
 }
@@ -153,13 +155,14 @@ static bool line_add_string(struct line *l, struct str s, bool may_cut)
 
 static bool line_add_value(struct line *l, const struct log_field *f)
 {
-	char number[32];
+	char number[INT_TEXT_MAX];
+	struct str digits;
 	switch (f->kind) {
 	case LOG_KIND_STR:
 		return line_add_string(l, f->s, false);
 	case LOG_KIND_INT:
-		(void)snprintf(number, sizeof(number), "%lld", (long long)f->i);
-		return line_addz(l, number);
+		digits = int_text(f->i, number);
+		return line_add(l, digits.p, digits.n);
 	case LOG_KIND_BOOL:
 		return line_addz(l, f->i != 0 ? "true" : "false");
 	}
@@ -171,23 +174,38 @@ static void line_add_field(struct line *l, const struct log_field *f)
 	if (f->kind == LOG_KIND_STR && f->s.p == NULL)
 		return;
 	size_t before = l->n;
-	bool ok =
-		line_addz(l, ",") && line_add_string(l, str_from(f->key), false) && line_addz(l, ":") && line_add_value(l, f);
+	// Keys are literals of ours, without anything to escape.
+	bool ok = line_addz(l, ",\"") && line_addz(l, f->key) && line_addz(l, "\":") && line_add_value(l, f);
 	if (!ok)
 		l->n = before;
 }
 
-static void line_add_head(struct line *l, enum log_level level, const char *msg)
+// Whole seconds are written out once each: a busy server has many lines in one.
+static void line_add_time(struct line *l)
 {
+	static _Thread_local time_t second = -1;
+	static _Thread_local char text[32];
 	struct timespec now = {0};
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	struct tm utc = {0};
-	(void)gmtime_r(&now.tv_sec, &utc);
-	int n = snprintf(l->text, LOG_ROOM,
-					 "{\"ts\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"level\":\"%s\",\"msg\":", utc.tm_year + 1900,
-					 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000,
-					 LEVEL_NAMES[(size_t)level < NLEVELS ? (size_t)level : NLEVELS - 1]);
-	l->n = n > 0 ? (size_t)n : 0;
+	if (now.tv_sec != second) {
+		struct tm utc = {0};
+		(void)gmtime_r(&now.tv_sec, &utc);
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+		second = now.tv_sec;
+	}
+	long ms = now.tv_nsec / 1000000;
+	char rest[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z'};
+	(void)line_addz(l, text);
+	(void)line_add(l, rest, sizeof(rest));
+}
+
+static void line_add_head(struct line *l, enum log_level level, const char *msg)
+{
+	(void)line_addz(l, "{\"ts\":\"");
+	line_add_time(l);
+	(void)line_addz(l, "\",\"level\":\"");
+	(void)line_addz(l, LEVEL_NAMES[(size_t)level < NLEVELS ? (size_t)level : NLEVELS - 1]);
+	(void)line_addz(l, "\",\"msg\":");
 	(void)line_add_string(l, str_from(msg), true);
 }
 

@@ -15,7 +15,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_kind { LOG_KIND_STR, LOG_KIND_INT, LOG_KIND_BOOL };
 
 struct log_field {
-	const char *key;
+	const char *key; // a literal of ours, written as it is
 	enum log_kind kind;
 	struct str s;
 	int64_t i;
@@ -35,12 +35,12 @@ bool log_enabled(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *ret) __attribute__((nonnull));
 void log_line(enum log_level level, const char *msg, const struct log_field *fields, size_t n);
 
-#define LOG_CALL(level, msg, ...)                                                                  \
-	do {                                                                                           \
-		if (log_enabled(level)) {                                                                  \
-			const struct log_field log_fields_[] = {LOG_Z("", NULL), ##__VA_ARGS__};               \
+#define LOG_CALL(level, msg, ...)                                                                        \
+	do {                                                                                                 \
+		if (log_enabled(level)) {                                                                        \
+			const struct log_field log_fields_[] = {LOG_Z("", NULL), ##__VA_ARGS__};                     \
 			log_line((level), (msg), log_fields_ + 1, sizeof(log_fields_) / sizeof(log_fields_[0]) - 1); \
-		}                                                                                          \
+		}                                                                                                \
 	} while (0)
 #define log_debug(msg, ...) LOG_CALL(LOG_DEBUG, msg, ##__VA_ARGS__)
 #define log_info(msg, ...) LOG_CALL(LOG_INFO, msg, ##__VA_ARGS__)

@@ -11,8 +11,8 @@
 
 #include "common/cleanup.h"
 
-const uint32_t METRIC_BOUNDS_LATENCY_US[] = {100,    250,    500,    1000,    2500,    5000,    10000,   25000,
-					     50000,  100000, 250000, 500000,  1000000, 2500000, 5000000, 10000000};
+const uint32_t METRIC_BOUNDS_LATENCY_US[] = {100,   250,    500,    1000,   2500,    5000,    10000,   25000,
+											 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
 const size_t METRIC_BOUNDS_LATENCY_N = sizeof(METRIC_BOUNDS_LATENCY_US) / sizeof(METRIC_BOUNDS_LATENCY_US[0]);
 
 static struct metric *metrics_first;
@@ -97,13 +97,12 @@ static void write_metric(struct buf *out, const struct metric *m)
 	for (size_t i = 0; i < m->n; i++) {
 		buf_addz(out, m->name);
 		write_labels(out, m->series[i].labels);
-		buf_addf(out, " %" PRId64 "\n",
-			 atomic_load_explicit(&m->series[i].value, memory_order_relaxed));
+		buf_addf(out, " %" PRId64 "\n", atomic_load_explicit(&m->series[i].value, memory_order_relaxed));
 	}
 }
 
 static void write_bucket(struct buf *out, const struct metric_histogram *h, const char *labels, size_t i,
-			 uint64_t total)
+						 uint64_t total)
 {
 	buf_addf(out, "%s_bucket{%s%sle=\"", h->name, labels, labels[0] != '\0' ? "," : "");
 	if (i < bounds_used(h))
@@ -143,7 +142,7 @@ static void write_memory(struct buf *out)
 	if (f == NULL || fscanf(f, "%*u %" SCNu64, &pages) != 1)
 		return;
 	write_process_value(out, "process_resident_memory_bytes", "Resident memory.", "gauge",
-			    pages * (uint64_t)sysconf(_SC_PAGESIZE));
+						pages * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 // The same sum as utime + stime of /proc/self/stat, which only has it in hundredths of a second.
@@ -210,7 +209,7 @@ static void write_fds(struct buf *out)
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
 		write_process_value(out, "process_max_fds", "Most file descriptors that may be open.", "gauge",
-				    (uint64_t)limit.rlim_cur);
+							(uint64_t)limit.rlim_cur);
 }
 
 void metrics_write(struct buf *out)

@@ -383,6 +383,24 @@ static int assemble(const struct profile_spec *s, const struct lookup *l, struct
 	return rc;
 }
 
+// Initdata that was written by hand: what the guest would refuse is refused here, and what leaves it open is told to
+// whoever uses the profile. What is merely unusual is for `cocopipe initdata lint`.
+static int judge_handwritten(struct profile *p, struct str toml, struct error *err)
+{
+	CLEANUP_FINDINGS
+	struct findings f = {0};
+	initdata_lint(toml, &f);
+	for (size_t i = 0; i < f.n; i++) {
+		const struct finding *x = &f.v[i];
+		if (x->level == FINDING_ERROR)
+			return error_set(err, EINVAL, "spec.initdata.configMapKeyRef: %s: %s", x->where, x->what);
+		bool open = strcmp(x->where, "data.\"policy.rego\"") == 0 || strncmp(x->what, "is missing", 10) == 0;
+		if (open && p->caution == NULL)
+			p->caution = xasprintf("%s %s", x->where, x->what);
+	}
+	return 0;
+}
+
 static int compile_initdata(struct profile *p, const struct lookup *l, struct error *err)
 {
 	CLEANUP_BUF
@@ -396,6 +414,8 @@ static int compile_initdata(struct profile *p, const struct lookup *l, struct er
 		return error_set(err, EFBIG, "spec.initdata is larger than %zu bytes; shorten it", INITDATA_TOML_MAX);
 	if (initdata_parse(buf_str(&toml), &i, err) < 0)
 		return error_prefix(err, "spec.initdata");
+	if (p->spec.initdata.config_map.given && judge_handwritten(p, buf_str(&toml), err) < 0)
+		return -err->code;
 	const char *asked = initdata_algorithm_names[p->spec.initdata.algorithm];
 	if (p->spec.initdata.algorithm_given && strcmp(asked, i.algorithm) != 0)
 		return error_set(err, EINVAL, "spec.initdata.algorithm is %s, but the initdata itself says %s; make them agree",
@@ -456,5 +476,6 @@ void profile_unref(struct profile *p)
 	free(p->toml);
 	free(p->annotation);
 	free(p->digest);
+	free(p->caution);
 	free(p);
 }

@@ -113,6 +113,7 @@ struct profile {
 	char *digest; // "sha256:<hex>"
 	struct initdata_digests digests;
 	bool allows_exec;
+	char *caution; // what is dangerous about initdata that was written by hand, for a warning; NULL for nothing
 };
 
 // Compiles one ConfidentialProfile object; new reference, NULL with err on error.

@@ -24,7 +24,7 @@ int quantity_parse_milli(struct str text, int64_t *ret, struct error *err) __att
 // Appends a number of bytes in its shortest exact binary form, as the API server prints it: "8Gi", "1536Mi", "17".
 void quantity_write(int64_t bytes, struct buf *out) __attribute__((nonnull));
 
-// a + b and a * b for values that are not negative, capped at INT64_MAX.
+// a + b and 2 a for values that are not negative, capped at INT64_MAX.
 static inline int64_t quantity_add(int64_t a, int64_t b)
 {
 	int64_t sum = 0;

@@ -12,8 +12,8 @@
 #include "common/str.h"
 
 #define TOML_TEXT_MAX ((size_t)16 * 1024 * 1024) // of one document
-#define TOML_DEPTH_MAX 64                         // of tables and arrays within each other
-#define TOML_NODES_MAX 1000000                    // values and tables of one document
+#define TOML_DEPTH_MAX 64                        // of tables and arrays within each other
+#define TOML_NODES_MAX 1000000                   // values and tables of one document
 
 // The document as an object in the order of the text; new, NULL on error, where err says "line L, column C: what".
 // Dates and times become strings as written; a newline in a multi-line string becomes \n, whichever kind the text

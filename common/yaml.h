@@ -14,12 +14,12 @@
 #include "common/str.h"
 
 #define YAML_TEXT_MAX ((size_t)16 * 1024 * 1024) // of one stream
-#define YAML_NODES_MAX 1000000                    // of one stream, aliases expanded: no billion laughs
+#define YAML_NODES_MAX 1000000                   // of one stream, aliases expanded: no billion laughs
 #define YAML_DEPTH_MAX 128
 
 struct yaml_doc {
-	json_t *root;   // never NULL
-	size_t line;    // of its first line, from 1
+	json_t *root; // never NULL
+	size_t line;  // of its first line, from 1
 };
 
 struct yaml_docs {

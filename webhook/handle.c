@@ -14,7 +14,7 @@ static void refuse(struct decision *d, const char *cause, int code, const char *
 static struct str profile_name(const struct decision *d, struct arena *arena)
 {
 	const struct catalog_profile *e = d->entry;
-	return e != NULL ? str_from(arena_printf(arena, "%s/%s", e->ns, e->name)) : (struct str){0};
+	return e != NULL ? ARENA_JOIN(arena, str_from(e->ns), STR("/"), str_from(e->name)) : (struct str){0};
 }
 
 // What an auditor wants to find later, without reading pods.
@@ -29,7 +29,8 @@ static size_t audit(const struct decision *d, struct arena *arena, struct key_va
 	if (d->verdict == VERDICT_DENIED)
 		return n;
 	to[n++] = (struct key_value){STR("initdata"), str_from(d->profile->digest)};
-	to[n++] = (struct key_value){STR("vm-mib"), str_from(arena_printf(arena, "%lld", (long long)d->sizing.vm_mib))};
+	char vm[INT_TEXT_MAX];
+	to[n++] = (struct key_value){STR("vm-mib"), ARENA_JOIN(arena, int_text(d->sizing.vm_mib, vm))};
 	to[n++] = (struct key_value){STR("version"), STR(COCO_VERSION)};
 	return n;
 }

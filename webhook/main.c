@@ -10,6 +10,7 @@
 
 #include "common/catalog_dir.h"
 #include "common/files.h"
+#include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/names.h"
@@ -54,8 +55,8 @@ static const struct option_spec options[] = {
 	 &arg_system_namespace, NULL, NULL, NULL},
 	{"threads", 0, "N", "COCO_THREADS", "threads that serve admission, 1 to 16", &arg_threads, NULL, NULL, NULL},
 	{"drain", 0, "SECONDS", "COCO_DRAIN",
-	 "how long to go on serving after SIGTERM, not ready, until no one sends requests any more", &arg_drain, NULL, NULL,
-	 NULL},
+	 "how long to go on serving, but not ready, after SIGTERM: until no one sends requests any more", &arg_drain, NULL,
+	 NULL, NULL},
 	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
 };
 
@@ -82,8 +83,8 @@ static void log_problem(void *ctx, const char *origin, const char *key, const ch
 {
 	bool *any = ctx;
 	*any = true;
-	log_error("a profile document can't be used; what was good before stays in force", LOG_Z("document", origin),
-			  LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
+	log_error("a profile document can't be used: a profile keeps its last good version, pods of one without are denied",
+			  LOG_Z("document", origin), LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
 }
 
 static int load_profiles(struct program *p, struct error *err)
@@ -137,9 +138,9 @@ static int with_certificate(struct program *p, int (*use)(struct program *, stru
 		return error_set(err, ENOMEM, "no memory for a private key");
 	p->cert_mark = file_mark(arg_tls_cert);
 	p->key_mark = file_mark(arg_tls_key);
-	if (file_read(arg_tls_cert, &cert, err) < 0)
+	if (file_read_regular(arg_tls_cert, &cert, err) < 0)
 		return error_prefix(err, "--tls-cert");
-	if (file_read(arg_tls_key, &key, err) < 0)
+	if (file_read_regular(arg_tls_key, &key, err) < 0)
 		return error_prefix(err, "--tls-key");
 	int rc = use(p, buf_str(&cert), buf_str(&key), err);
 	if (rc == 0)
@@ -190,7 +191,7 @@ static int start_admission(struct program *p, struct str cert, struct str key, s
 	};
 	p->admission = http_server_start(&config, err);
 	serving_set_admission(&p->serving, p->admission);
-	return p->admission != NULL ? 0 : error_prefix(err, "--listen");
+	return p->admission != NULL ? 0 : -err->code;
 }
 
 static int start_plain(struct program *p, struct error *err)
@@ -210,7 +211,7 @@ static int start_plain(struct program *p, struct error *err)
 		.nroutes = serve_plain_routes(&p->serving, routes),
 	};
 	p->plain = http_server_start(&config, err);
-	return p->plain != NULL ? 0 : error_prefix(err, "--plain-listen");
+	return p->plain != NULL ? 0 : -err->code;
 }
 
 static int start(struct program *p, struct error *err)
@@ -271,25 +272,32 @@ static void stop(struct program *p)
 	catalog_dir_free(p->dir);
 }
 
+// A number in digits within bounds; complains on stderr otherwise.
+static bool good_number(const char *option, const char *text, unsigned long min, unsigned long max)
+{
+	char *end = NULL;
+	unsigned long n = strtoul(text, &end, 10);
+	bool good = text[0] >= '0' && text[0] <= '9' && *end == '\0' && n >= min && n <= max;
+	if (!good)
+		(void)fprintf(stderr, "coco-webhook: %s is \"%s\"; it must be from %lu to %lu\n", option, text, min, max);
+	return good;
+}
+
 static bool good_arguments(void)
 {
 	enum log_level level = LOG_INFO;
-	char *end = NULL;
-	unsigned long threads = strtoul(arg_threads, &end, 10);
 	if (!log_level_parse(arg_log_level, &level)) {
 		(void)fprintf(stderr, "coco-webhook: --log-level is \"%s\"; it must be debug, info, warn or error\n",
 					  arg_log_level);
 		return false;
 	}
-	if (*end != '\0' || threads < 1 || threads > 16) {
-		(void)fprintf(stderr, "coco-webhook: --threads is \"%s\"; it must be from 1 to 16\n", arg_threads);
+	if (!is_object_name(arg_system_namespace)) {
+		(void)fprintf(stderr, "coco-webhook: --system-namespace is \"%s\"; it must be the name of a namespace\n",
+					  arg_system_namespace);
 		return false;
 	}
-	unsigned long drain_s = strtoul(arg_drain, &end, 10);
-	if (*end != '\0' || end == arg_drain || drain_s > 300) {
-		(void)fprintf(stderr, "coco-webhook: --drain is \"%s\"; it must be from 0 to 300 seconds\n", arg_drain);
+	if (!good_number("--threads", arg_threads, 1, 16) || !good_number("--drain", arg_drain, 0, 300))
 		return false;
-	}
 	log_setup(level, STDERR_FILENO);
 	return true;
 }

@@ -1,5 +1,6 @@
 #include "webhook/mutate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 // Two names of up to 253 characters, a digest, and what is around them, escaped.
 #define INJECTED_MAX 2048
+#define EDIT_MOSTLY 128 // what an edit has beside its value; more is fine
 
 struct work {
 	const struct review *review;
@@ -91,6 +93,28 @@ static bool check_host(struct work *w)
 		warn(w, "host namespaces",
 			 "spec.hostPID and spec.hostIPC have no effect in a confidential guest: it sees only its own processes");
 	return true;
+}
+
+// More of a kind than any real pod has, and few enough for rules that look at pairs: a webhook that a stranger's pod can
+// keep busy for seconds stops everyone's.
+#define PARTS_MAX 1000
+
+static size_t count_devices(const struct containers *list)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < list->n; i++)
+		n += list->v[i].ndevices;
+	return n;
+}
+
+static bool check_counts(struct work *w)
+{
+	const struct pod *p = w->pod;
+	if (p->containers.n + p->init_containers.n <= PARTS_MAX && p->nvolumes <= PARTS_MAX &&
+		count_devices(&p->containers) + count_devices(&p->init_containers) <= PARTS_MAX)
+		return true;
+	return deny(w, "size of the pod", "TooManyParts", 403,
+				"the pod has more than 1000 containers, volumes or block devices; split the Task");
 }
 
 static bool is_device_of(const struct containers *list, struct str volume)
@@ -226,10 +250,7 @@ static bool check_annotations(struct work *w, bool ours)
 // Nothing that we write needs an escape in JSON: base64, numbers, names of Kubernetes objects.
 static struct str quoted(struct arena *arena, struct str s)
 {
-	char *text = arena_alloc(arena, s.n + 2, 1);
-	text[0] = text[s.n + 1] = '"';
-	memcpy(text + 1, s.p, s.n);
-	return (struct str){text, s.n + 2};
+	return ARENA_JOIN(arena, STR("\""), s, STR("\""));
 }
 
 static void add_edit(struct work *w, bool exists, const char *path, struct str value)
@@ -238,17 +259,15 @@ static void add_edit(struct work *w, bool exists, const char *path, struct str v
 	d->edits[d->nedits++] = (struct edit){exists ? "replace" : "add", path, value};
 }
 
-static const char *annotation_path(struct arena *arena, const char *key)
-{
-	// RFC 6901: '/' in a key is "~1"; our keys have no '~', and at most one '/'.
-	const char *slash = strchr(key, '/');
-	if (slash == NULL)
-		return arena_printf(arena, "/metadata/annotations/%s", key);
-	return arena_printf(arena, "/metadata/annotations/%.*s~1%s", (int)(slash - key), key, slash + 1);
-}
+// Where an annotation of Kata's is: its key needs no escape in a JSON Pointer.
+#define ANNOTATIONS_PATH "/metadata/annotations"
+#define KATA_PATH(key) ANNOTATIONS_PATH "/" key
+// '/' in a key is "~1" (RFC 6901).
+#define INJECTED_PATH ANNOTATIONS_PATH "/" NAME_GROUP "~1injected"
+static_assert(sizeof(INJECTED_PATH) == sizeof(ANNOTATIONS_PATH "/" ANNOTATION_INJECTED) + 1, "another name");
 
 // json: the value as it stands in the patch, escaped. Returns whether the pod had another value, or none.
-static bool set_annotation_json(struct work *w, const char *key, struct str value, struct str json)
+static bool set_annotation_json(struct work *w, const char *key, const char *path, struct str value, struct str json)
 {
 	struct str now = key_values_get(&w->pod->annotations, key);
 	if (str_eq(now, value))
@@ -256,31 +275,34 @@ static bool set_annotation_json(struct work *w, const char *key, struct str valu
 	bool exists = false;
 	for (size_t i = 0; i < w->pod->annotations.n; i++)
 		exists |= str_is(w->pod->annotations.v[i].key, key);
-	add_edit(w, exists, annotation_path(w->arena, key), json);
+	add_edit(w, exists, path, json);
 	return true;
 }
 
-static bool set_annotation(struct work *w, const char *key, struct str value)
+static bool set_annotation(struct work *w, const char *key, const char *path, struct str value)
 {
-	return set_annotation_json(w, key, value, quoted(w->arena, value));
+	return set_annotation_json(w, key, path, value, quoted(w->arena, value));
 }
 
 static struct str number_text(struct arena *arena, int64_t n)
 {
-	return str_from(arena_printf(arena, "%lld", (long long)n));
+	char room[INT_TEXT_MAX];
+	return ARENA_JOIN(arena, int_text(n, room));
 }
 
-static const char *resources_path(struct arena *arena, const struct sizing_target *t)
+static struct str resources_path(struct arena *arena, const struct sizing_target *t)
 {
+	char room[INT_TEXT_MAX];
+	struct str index = int_text((int64_t)t->index, room);
 	switch (t->place) {
 	case PLACE_CONTAINER:
-		return arena_printf(arena, "/spec/containers/%zu/resources", t->index);
+		return ARENA_JOIN(arena, STR("/spec/containers/"), index, STR("/resources"));
 	case PLACE_INIT_CONTAINER:
-		return arena_printf(arena, "/spec/initContainers/%zu/resources", t->index);
+		return ARENA_JOIN(arena, STR("/spec/initContainers/"), index, STR("/resources"));
 	case PLACE_POD:
 		break;
 	}
-	return "/spec/resources";
+	return STR("/spec/resources");
 }
 
 static const struct resources *target_resources(const struct pod *pod, const struct sizing_target *t)
@@ -296,16 +318,16 @@ static const struct resources *target_resources(const struct pod *pod, const str
 	return &pod->resources;
 }
 
-static const char *quantity_json(struct arena *arena, int64_t bytes)
+static struct str quantity_json(struct arena *arena, int64_t bytes)
 {
 	CLEANUP_BUF
 	struct buf text = BUF_INIT(64);
 	quantity_write(bytes, &text);
-	return arena_printf(arena, "\"%s\"", buf_z(&text));
+	return quoted(arena, buf_str(&text));
 }
 
 // One of requests and limits of one container; bytes < 0 leaves it.
-static void set_amount(struct work *w, const char *base, const char *which, const struct amounts *now, int64_t bytes)
+static void set_amount(struct work *w, struct str base, struct str which, const struct amounts *now, int64_t bytes)
 {
 	struct error err;
 	int64_t value = 0;
@@ -314,35 +336,37 @@ static void set_amount(struct work *w, const char *base, const char *which, cons
 	bool set = now->memory.p != NULL;
 	if (set && quantity_parse(now->memory, &value, &err) == 0 && value == bytes)
 		return;
-	const char *text = quantity_json(w->arena, bytes);
+	struct str text = quantity_json(w->arena, bytes);
 	if (now->present)
-		add_edit(w, set, arena_printf(w->arena, "%s/%s/memory", base, which), str_from(text));
+		add_edit(w, set, ARENA_JOIN(w->arena, base, which, STR("/memory")).p, text);
 	else
-		add_edit(w, false, arena_printf(w->arena, "%s/%s", base, which),
-				 str_from(arena_printf(w->arena, "{\"memory\":%s}", text)));
+		add_edit(w, false, ARENA_JOIN(w->arena, base, which).p,
+				 ARENA_JOIN(w->arena, STR("{\"memory\":"), text, STR("}")));
 }
 
 static void set_resources(struct work *w, const struct sizing_target *t)
 {
 	const struct resources *now = target_resources(w->pod, t);
-	const char *path = resources_path(w->arena, t);
+	struct str path = resources_path(w->arena, t);
 	if (!now->present)
-		add_edit(w, false, path, STR("{}"));
-	set_amount(w, path, "requests", &now->requests, t->request);
-	set_amount(w, path, "limits", &now->limits, t->limit);
+		add_edit(w, false, path.p, STR("{}"));
+	set_amount(w, path, STR("/requests"), &now->requests, t->request);
+	set_amount(w, path, STR("/limits"), &now->limits, t->limit);
 }
 
 static void set_injected(struct work *w)
 {
 	const struct profile *p = w->profile;
-	const char *text = arena_printf(
-		w->arena, "{\"profile\":\"%s/%s\",\"generation\":%lld,\"initdata\":\"%s\",\"vmMiB\":%lld,\"version\":\"%s\"}",
-		p->ns, p->name, (long long)p->generation, p->digest, (long long)w->out->sizing.vm_mib, COCO_VERSION);
+	char generation[INT_TEXT_MAX];
+	char vm[INT_TEXT_MAX];
+	struct str text = ARENA_JOIN(w->arena, STR("{\"profile\":\""), str_from(p->ns), STR("/"), str_from(p->name),
+								 STR("\",\"generation\":"), int_text(p->generation, generation),
+								 STR(",\"initdata\":\""), str_from(p->digest), STR("\",\"vmMiB\":"),
+								 int_text(w->out->sizing.vm_mib, vm), STR(",\"version\":\"" COCO_VERSION "\"}"));
 	CLEANUP_BUF
 	struct buf json = BUF_INIT(INJECTED_MAX);
-	json_write_string(&json, str_from(text));
-	(void)set_annotation_json(w, ANNOTATION_INJECTED, str_from(text),
-							  str_from(arena_printf(w->arena, "%s", buf_z(&json))));
+	json_write_string(&json, text);
+	(void)set_annotation_json(w, ANNOTATION_INJECTED, INJECTED_PATH, text, ARENA_JOIN(w->arena, buf_str(&json)));
 }
 
 static void make_edits(struct work *w)
@@ -355,12 +379,13 @@ static void make_edits(struct work *w)
 		w->out->protection_changed = true;
 	}
 	if (!w->pod->annotations.present)
-		add_edit(w, false, "/metadata/annotations", STR("{}"));
-	if (set_annotation(w, KATA_INITDATA, (struct str){w->profile->annotation, w->profile->annotation_n}))
+		add_edit(w, false, ANNOTATIONS_PATH, STR("{}"));
+	if (set_annotation(w, KATA_INITDATA, KATA_PATH(KATA_INITDATA),
+					   (struct str){w->profile->annotation, w->profile->annotation_n}))
 		w->out->protection_changed = true;
-	(void)set_annotation(w, KATA_MEMORY, number_text(w->arena, s->annotation_mib));
+	(void)set_annotation(w, KATA_MEMORY, KATA_PATH(KATA_MEMORY), number_text(w->arena, s->annotation_mib));
 	if (s->vcpus > 0)
-		(void)set_annotation(w, KATA_VCPUS, number_text(w->arena, s->vcpus));
+		(void)set_annotation(w, KATA_VCPUS, KATA_PATH(KATA_VCPUS), number_text(w->arena, s->vcpus));
 	set_injected(w);
 	for (size_t i = 0; i < s->ntargets; i++)
 		set_resources(w, &s->targets[i]);
@@ -373,7 +398,11 @@ static int64_t decided_size(const struct work *w, bool ours)
 	struct error err;
 	int64_t mib = 0;
 	struct str text = key_values_get(&w->pod->annotations, KATA_MEMORY);
-	if (!ours || text.p == NULL || quantity_parse(text, &mib, &err) < 0 || mib < 0)
+	// As we write it: a plain number of MiB. Anything else is not a size that we decided, and is replaced.
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return 0;
+	if (!ours || text.n == 0 || quantity_parse(text, &mib, &err) < 0)
 		return 0;
 	return mib;
 }
@@ -393,8 +422,9 @@ static bool size(struct work *w, bool ours)
 	if (sizing_of(&in, w->arena, &w->out->sizing, &err) < 0)
 		return deny(w, "memory", err.code == E2BIG ? "MemoryAboveMax" : "MemoryInvalid", 403,
 					arena_printf(w->arena, "%s", err.msg));
-	explain_note(w->explain, "memory", "sized", "VM of %lld MiB: %s", (long long)w->out->sizing.vm_mib,
-				 w->out->sizing.sum);
+	if (w->explain != NULL)
+		explain_note(w->explain, "memory", "sized", "VM of %lld MiB: %s", (long long)w->out->sizing.vm_mib,
+					 sizing_sum_text(&w->out->sizing.sum, w->arena));
 	for (size_t i = 0; i < w->out->sizing.nwarnings; i++)
 		warn(w, "memory", w->out->sizing.warnings[i]);
 	return true;
@@ -407,14 +437,16 @@ static void make_confidential(struct work *w)
 		warn(w, "profile",
 			 arena_printf(w->arena, "profile \"%s\" is used as it was before: its newest version is not valid: %s",
 						  w->profile->name, stale));
+	if (w->profile->caution != NULL)
+		warn(w, "profile", arena_printf(w->arena, "profile \"%s\": %s", w->profile->name, w->profile->caution));
 	if (w->pod->containers.n == 0) {
 		(void)deny(w, "containers", "NoContainers", 400,
 				   "spec.containers is empty; a pod needs at least one container");
 		return;
 	}
 	bool ours = carries_our_initdata(w);
-	if (!check_runtime_class(w) || !check_host(w) || !check_annotations(w, ours) || !check_volumes(w) ||
-		!check_containers(w) || !size(w, ours))
+	if (!check_counts(w) || !check_runtime_class(w) || !check_host(w) || !check_annotations(w, ours) ||
+		!check_volumes(w) || !check_containers(w) || !size(w, ours))
 		return;
 	make_edits(w);
 	if (w->unsaid > 0)
@@ -442,6 +474,10 @@ void decide(const struct catalog *catalog, const struct review *review, struct a
 
 void decision_patch(const struct decision *d, struct buf *out)
 {
+	size_t most = 0;
+	for (size_t i = 0; i < d->nedits; i++)
+		most += d->edits[i].value.n + EDIT_MOSTLY;
+	buf_expect(out, most);
 	buf_addc(out, '[');
 	for (size_t i = 0; i < d->nedits; i++) {
 		const struct edit *e = &d->edits[i];

@@ -20,6 +20,9 @@ static void read_key_values(struct json_read *r, struct key_values *ret)
 	ret->present = json_enter_object(r);
 	while (ret->present && json_next_key(r, &key)) {
 		struct key_value kv = {key, json_read_string(r)};
+		// As the API server reads null into a map of strings: the key is there, and empty.
+		if (kv.value.p == NULL)
+			kv.value = STR("");
 		PUSH(r, ret->v, ret->n, kv);
 	}
 }

@@ -232,9 +232,30 @@ static const char *show(struct arena *arena, int64_t bytes)
 	struct buf text = BUF_INIT(64);
 	// Whole MiB read better than an odd number of bytes.
 	quantity_write(bytes % MIB == 0 || bytes < MIB ? bytes : quantity_round_up(bytes, MIB), &text);
-	char *copy = arena_alloc(arena, text.n + 1, 1);
-	memcpy(copy, buf_z(&text), text.n);
-	return copy;
+	return ARENA_JOIN(arena, buf_str(&text)).p;
+}
+
+static const char *formula_text(const struct sizing_sum *s, struct arena *arena)
+{
+	const char *images = show(arena, s->images);
+	return arena_printf(arena, "max(2 x images %s, images %s + workload %s + base %s)", images, images,
+						show(arena, s->workload), show(arena, s->base));
+}
+
+const char *sizing_sum_text(const struct sizing_sum *sum, struct arena *arena)
+{
+	static const char *const said[] = {
+		[SUM_ASKED] = "annotation " ANNOTATION_MEMORY,
+		[SUM_FIXED] = "the profile's memory.vm",
+		[SUM_DECIDED] = "the size that the pod has already",
+		[SUM_LIMITS] = "the containers' limits",
+	};
+	const char *text = sum->by == SUM_FORMULA ? formula_text(sum, arena)
+											  : arena_printf(arena, "%s, %s", said[sum->by], show(arena, sum->size));
+	if (sum->containers > 0)
+		text = arena_printf(arena, "the containers' own requests and limits, %s, above %s",
+							show(arena, sum->containers), text);
+	return text;
 }
 
 int64_t sizing_runtime_vm_mib(enum memory_sizing runtime, int64_t annotation_mib, int64_t pod_limit_bytes, bool limited)
@@ -321,7 +342,7 @@ static int64_t runtime_floor(const struct work *w)
 	return GO_MEMORY_MIN_MIB * MIB;
 }
 
-// What the formula asks for, with the sum in words.
+// What the formula asks for.
 static int automatic(struct work *w, int64_t *ret, struct error *err)
 {
 	const struct memory_policy *m = w->in->memory;
@@ -334,9 +355,7 @@ static int automatic(struct work *w, int64_t *ret, struct error *err)
 	int64_t peak = quantity_add(workload_peak(&w->memory, w->in->sequential), volumes);
 	int64_t twice = quantity_twice(images);
 	int64_t all = quantity_add(quantity_add(images, peak), m->base);
-	const char *s = show(w->arena, images);
-	w->out->sum = arena_printf(w->arena, "max(2 x images %s, images %s + workload %s + base %s)", s, s,
-							   show(w->arena, peak), show(w->arena, m->base));
+	w->out->sum = (struct sizing_sum){.by = SUM_FORMULA, .images = images, .workload = peak, .base = m->base};
 	*ret = larger(twice, all);
 	return 0;
 }
@@ -349,7 +368,7 @@ static int from_limits(struct work *w, int64_t *ret, struct error *err)
 			err, EINVAL,
 			"the profile takes the VM's size from limits (memory.mode: FromLimits), but no container has a "
 			"memory limit; set computeResources.limits.memory, or annotation " ANNOTATION_MEMORY);
-	w->out->sum = arena_printf(w->arena, "the containers' limits, %s", show(w->arena, *ret));
+	w->out->sum.by = SUM_LIMITS;
 	return 0;
 }
 
@@ -362,7 +381,7 @@ static int asked_size(struct work *w, int64_t *ret, struct error *err)
 		return error_set(err, E2BIG,
 						 "annotation %s is \"%.*s\", but the profile allows %s to %s; choose a size within that",
 						 ANNOTATION_MEMORY, STR_ARG(w->in->wanted), show(w->arena, m->min), show(w->arena, m->max));
-	w->out->sum = arena_printf(w->arena, "annotation " ANNOTATION_MEMORY ", %s", show(w->arena, *ret));
+	w->out->sum.by = SUM_ASKED;
 	return 0;
 }
 
@@ -373,13 +392,13 @@ static int mode_size(struct work *w, int64_t *ret, struct error *err)
 		return asked_size(w, ret, err);
 	if (m->mode == MEMORY_FIXED) {
 		*ret = m->vm;
-		w->out->sum = arena_printf(w->arena, "the profile's memory.vm, %s", show(w->arena, m->vm));
+		w->out->sum.by = SUM_FIXED;
 		return 0;
 	}
 	if (w->in->decided_mib > 0) {
 		*ret = mib_to_bytes(sizing_runtime_vm_mib((enum memory_sizing)m->sizing, w->in->decided_mib,
 												  pod_limit(&w->memory), w->limited));
-		w->out->sum = arena_printf(w->arena, "the size that the pod has already, %s", show(w->arena, *ret));
+		w->out->sum.by = SUM_DECIDED;
 		return 0;
 	}
 	return m->mode == MEMORY_FROM_LIMITS ? from_limits(w, ret, err) : automatic(w, ret, err);
@@ -392,6 +411,7 @@ static int decide_vm(struct work *w, struct error *err)
 	int rc = mode_size(w, &size, err);
 	if (rc < 0)
 		return rc;
+	w->out->sum.size = size;
 	// Sizes are compared as they will be: a first call may round up, and a second one must not find that strange.
 	int64_t step = m->sizing == SIZING_RUNTIME_RS ? 2 * MIB : MIB;
 	size = quantity_round_up(size, step);
@@ -401,9 +421,7 @@ static int decide_vm(struct work *w, struct error *err)
 		warn(w, arena_printf(w->arena,
 							 "the VM gets %s instead of %s: the containers' own requests and limits add up to that",
 							 show(w->arena, least), show(w->arena, size)));
-	if (least > size)
-		w->out->sum = arena_printf(w->arena, "the containers' own requests and limits, %s, above %s",
-								   show(w->arena, least), w->out->sum);
+	w->out->sum.containers = least > size ? least : 0;
 	w->vm = larger(larger(size, least), quantity_round_up(m->min, step));
 	if (w->vm > quantity_round_up(m->max, step))
 		return error_set(
@@ -411,7 +429,7 @@ static int decide_vm(struct work *w, struct error *err)
 			"the pod needs a VM of %s, but the profile allows at most %s. The sum: %s. Lower computeResources, say "
 			"how large the images are with annotation " ANNOTATION_IMAGE_SIZE
 			", or raise spec.memory.max of the profile",
-			show(w->arena, w->vm), show(w->arena, m->max), w->out->sum);
+			show(w->arena, w->vm), show(w->arena, m->max), sizing_sum_text(&w->out->sum, w->arena));
 	w->out->vm_mib = w->vm / MIB;
 	return 0;
 }
@@ -532,7 +550,7 @@ int sizing_of(const struct sizing_input *in, struct arena *arena, struct sizing 
 {
 	struct work w = {.in = in, .arena = arena, .out = ret};
 	const struct pod *pod = in->pod;
-	*ret = (struct sizing){.sum = ""};
+	*ret = (struct sizing){0};
 	ret->targets = arena_alloc(arena, pod->containers.n + pod->init_containers.n + 1, sizeof(*ret->targets));
 	int rc = parse_needs(pod, "memory", arena, &w.memory, err);
 	if (rc == 0)

@@ -42,13 +42,21 @@ struct sizing_target {
 	int64_t limit;
 };
 
+// How the size came about, in bytes; sizing_sum_text() says it to people.
+struct sizing_sum {
+	enum { SUM_ASKED, SUM_FIXED, SUM_DECIDED, SUM_LIMITS, SUM_FORMULA } by;
+	int64_t size;                   // the result
+	int64_t images, workload, base; // of the formula
+	int64_t containers; // what the containers' own requests and limits add up to, where that is more; else 0
+};
+
 struct sizing {
 	int64_t vm_mib;
 	int64_t annotation_mib; // default_memory
 	int64_t vcpus;          // default_vcpus; 0 leaves the annotation out
 	struct sizing_target *targets;
 	size_t ntargets;
-	const char *sum; // how the size came about, for people
+	struct sizing_sum sum;
 	const char *warnings[2];
 	size_t nwarnings;
 };
@@ -57,6 +65,8 @@ struct sizing {
 // message for the pod's author. Results live in the arena.
 int sizing_of(const struct sizing_input *in, struct arena *arena, struct sizing *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
+
+const char *sizing_sum_text(const struct sizing_sum *sum, struct arena *arena) __attribute__((nonnull));
 
 // The VM that a runtime arrives at, MiB: for pods that carry a size already, and for tests.
 int64_t sizing_runtime_vm_mib(enum memory_sizing runtime, int64_t annotation_mib, int64_t pod_limit_bytes,

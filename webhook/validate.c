@@ -20,11 +20,12 @@ static void allow(struct decision *d, const char *cause)
 static void not_confidential(struct decision *ret, const char *path, struct arena *arena)
 {
 	deny(ret, "NotConfidential",
-		 arena_printf(arena,
-					  "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
-					  "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
-					  "in place, with reinvocationPolicy IfNeeded",
-					  path, ret->profile->name));
+		 arena_printf(
+			 arena,
+			 "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
+			 "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
+			 "in place, with reinvocationPolicy IfNeeded",
+			 path, ret->profile->name));
 }
 
 // A pod that the rules for mutation would still have to protect did not go through them, or was changed afterwards.
@@ -59,45 +60,71 @@ static void validate_create(const struct catalog *catalog, const struct review *
 	ret->cause = "Resized";
 }
 
-static bool same_value(const struct pod *a, const struct pod *b, const char *key)
+// What is compared with each other: a pod has a few of these, and one with hundreds is no pod of ours.
+#define GUARDED_MAX 200
+
+static bool is_guarded(struct str key)
 {
-	struct str x = key_values_get(&a->annotations, key);
-	struct str y = key_values_get(&b->annotations, key);
-	return (x.p == NULL && y.p == NULL) || str_eq(x, y);
+	return str_has_prefix(key, KATA_PREFIX) || str_is(key, ANNOTATION_INJECTED);
+}
+
+static size_t count_guarded(const struct pod *pod)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < pod->annotations.n; i++)
+		n += is_guarded(pod->annotations.v[i].key);
+	return n;
+}
+
+static bool has_same(const struct pod *pod, const struct key_value *kv)
+{
+	for (size_t i = 0; i < pod->annotations.n; i++)
+		if (str_eq(pod->annotations.v[i].key, kv->key))
+			return str_eq(pod->annotations.v[i].value, kv->value);
+	return false;
 }
 
 // The first annotation of a that is guarded and differs in b.
-static struct str guarded_difference(const struct pod *a, const struct pod *b, struct arena *arena)
+static struct str guarded_difference(const struct pod *a, const struct pod *b)
 {
-	for (size_t i = 0; i < a->annotations.n; i++) {
-		struct str key = a->annotations.v[i].key;
-		if (!str_has_prefix(key, KATA_PREFIX) && !str_is(key, ANNOTATION_INJECTED))
-			continue;
-		if (!same_value(a, b, arena_printf(arena, "%.*s", (int)key.n, key.p)))
-			return key;
-	}
+	for (size_t i = 0; i < a->annotations.n; i++)
+		if (is_guarded(a->annotations.v[i].key) && !has_same(b, &a->annotations.v[i]))
+			return a->annotations.v[i].key;
 	return (struct str){0};
 }
 
-static bool selected(const struct catalog *catalog, const struct review *review, const struct pod *pod,
-					 struct arena *arena)
+static bool marked(const struct catalog *catalog, const struct review *review, const struct pod *pod,
+				   struct arena *arena)
 {
 	struct decision d = {0};
 	decide_selection(catalog, review, pod, arena, NULL, &d);
-	// A label that is neither true nor false marks no running pod.
-	return d.verdict == VERDICT_CONFIDENTIAL;
+	// A label that is neither true nor false marks a pod too: it can't have been created like that.
+	return d.verdict != VERDICT_LEFT_ALONE;
+}
+
+static bool either_marked(const struct catalog *catalog, const struct review *review, struct arena *arena)
+{
+	return marked(catalog, review, &review->object, arena) || marked(catalog, review, &review->old_object, arena);
 }
 
 static void validate_update(const struct catalog *catalog, const struct review *review, struct arena *arena,
 							struct decision *ret)
 {
-	allow(ret, "UpdateAllowed");
 	const struct pod *now = &review->object;
 	const struct pod *old = &review->old_object;
-	struct str key = guarded_difference(now, old, arena);
+	allow(ret, "UpdateAllowed");
+	if (!either_marked(catalog, review, arena))
+		return;
+	if (count_guarded(now) > GUARDED_MAX || count_guarded(old) > GUARDED_MAX) {
+		deny(ret, "AnnotationGuarded",
+			 "a confidential pod has more than 200 annotations of Kata, none of which can be changed; create the pod "
+			 "anew");
+		return;
+	}
+	struct str key = guarded_difference(now, old);
 	if (key.p == NULL)
-		key = guarded_difference(old, now, arena);
-	if (key.p == NULL || (!selected(catalog, review, now, arena) && !selected(catalog, review, old, arena)))
+		key = guarded_difference(old, now);
+	if (key.p == NULL)
 		return;
 	deny(ret, "AnnotationGuarded",
 		 arena_printf(
@@ -129,8 +156,7 @@ static void validate_ephemeral(const struct catalog *catalog, const struct revie
 	allow(ret, "UpdateAllowed");
 	if (now->ephemeral_containers.n <= old->ephemeral_containers.n)
 		return;
-	if ((!selected(catalog, review, now, arena) && !selected(catalog, review, old, arena)) ||
-		guest_allows_exec(old, &err))
+	if (!either_marked(catalog, review, arena) || guest_allows_exec(old, &err))
 		return;
 	const struct container *c = &now->ephemeral_containers.v[now->ephemeral_containers.n - 1];
 	deny(ret, "EphemeralContainer",

@@ -86,9 +86,9 @@ static void serve_stats(void *ctx, const struct http_request *req, struct http_r
 	struct http_stats st;
 	http_server_stats(atomic_load(&server), &st);
 	buf_addf(&resp->body,
-		 "{\"connections\":%u,\"body_bytes\":%" PRIu64 ",\"refused_413\":%" PRIu64 ",\"refused_503\":%" PRIu64
-		 ",\"refused_408\":%" PRIu64 "}\n",
-		 st.connections, st.body_bytes, st.refused_413, st.refused_503, st.refused_408);
+			 "{\"connections\":%u,\"body_bytes\":%" PRIu64 ",\"refused_413\":%" PRIu64 ",\"refused_503\":%" PRIu64
+			 ",\"refused_408\":%" PRIu64 "}\n",
+			 st.connections, st.body_bytes, st.refused_413, st.refused_503, st.refused_408);
 	resp->content_type = "application/json";
 	resp->status = 200;
 }
@@ -123,10 +123,10 @@ static unsigned number(const char *text)
 static struct options parse_options(int argc, char **argv)
 {
 	static const struct option LONG[] = {
-		{"listen", 1, NULL, 'l'},  {"cert", 1, NULL, 'c'},	  {"key", 1, NULL, 'k'},
-		{"threads", 1, NULL, 't'}, {"grace-ms", 1, NULL, 'g'},	  {"body-max", 1, NULL, 'b'},
+		{"listen", 1, NULL, 'l'},     {"cert", 1, NULL, 'c'},        {"key", 1, NULL, 'k'},
+		{"threads", 1, NULL, 't'},    {"grace-ms", 1, NULL, 'g'},    {"body-max", 1, NULL, 'b'},
 		{"bodies-max", 1, NULL, 'B'}, {"connections", 1, NULL, 'n'}, {"idle-s", 1, NULL, 'i'},
-		{"request-s", 1, NULL, 'r'},  {"memory", 1, NULL, 'm'},	  {"debug", 0, NULL, 'd'},
+		{"request-s", 1, NULL, 'r'},  {"memory", 1, NULL, 'm'},      {"debug", 0, NULL, 'd'},
 		{NULL, 0, NULL, 0},
 	};
 	struct options o = {
@@ -134,27 +134,52 @@ static struct options parse_options(int argc, char **argv)
 		.threads = 1,
 		.grace_ms = 5000,
 		.limits = {.body_max = 3 * 1024 * 1024,
-			   .bodies_max = 32 * 1024 * 1024,
-			   .connections = 512,
-			   .idle_timeout_s = 90,
-			   .request_timeout_s = 10,
-			   .connection_memory = 16 * 1024},
+				   .bodies_max = 32 * 1024 * 1024,
+				   .connections = 512,
+				   .idle_timeout_s = 90,
+				   .request_timeout_s = 10,
+				   .connection_memory = 16 * 1024},
 	};
 	for (int c = getopt_long(argc, argv, "", LONG, NULL); c != -1; c = getopt_long(argc, argv, "", LONG, NULL)) {
 		switch (c) {
-		case 'l': o.listen = optarg; break;
-		case 'c': o.cert = optarg; break;
-		case 'k': o.key = optarg; break;
-		case 't': o.threads = number(optarg); break;
-		case 'g': o.grace_ms = number(optarg); break;
-		case 'b': o.limits.body_max = number(optarg); break;
-		case 'B': o.limits.bodies_max = number(optarg); break;
-		case 'n': o.limits.connections = number(optarg); break;
-		case 'i': o.limits.idle_timeout_s = number(optarg); break;
-		case 'r': o.limits.request_timeout_s = number(optarg); break;
-		case 'm': o.limits.connection_memory = number(optarg); break;
-		case 'd': log_setup(LOG_DEBUG, 2); break;
-		default: exit(2);
+		case 'l':
+			o.listen = optarg;
+			break;
+		case 'c':
+			o.cert = optarg;
+			break;
+		case 'k':
+			o.key = optarg;
+			break;
+		case 't':
+			o.threads = number(optarg);
+			break;
+		case 'g':
+			o.grace_ms = number(optarg);
+			break;
+		case 'b':
+			o.limits.body_max = number(optarg);
+			break;
+		case 'B':
+			o.limits.bodies_max = number(optarg);
+			break;
+		case 'n':
+			o.limits.connections = number(optarg);
+			break;
+		case 'i':
+			o.limits.idle_timeout_s = number(optarg);
+			break;
+		case 'r':
+			o.limits.request_timeout_s = number(optarg);
+			break;
+		case 'm':
+			o.limits.connection_memory = number(optarg);
+			break;
+		case 'd':
+			log_setup(LOG_DEBUG, 2);
+			break;
+		default:
+			exit(2);
 		}
 	}
 	return o;

@@ -74,6 +74,14 @@ struct build_case {
 	const char *problems;
 };
 
+#define NAMESPACE_TWICE "a Namespace stands twice, an enabled one counts; remove one\n"
+#define NAMESPACE_LABEL                                                                                  \
+	"label " LABEL_CONFIDENTIAL                                                                          \
+	" of a Namespace is neither \"enabled\" nor \"disabled\": its TaskRun pods are left alone; correct " \
+	"it\n"
+#define ENABLED(value) \
+	"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n  labels: {" LABEL_CONFIDENTIAL ": " value "}\n"
+
 static struct build_case build_cases[] = {
 	{"build: nothing", NULL, "", "", ""},
 	{"build: sorted", NULL, PROFILE("b", "a", "http://1") PROFILE("a", "c", "http://2") PROFILE("a", "b", "http://3"),
@@ -133,12 +141,16 @@ static struct build_case build_cases[] = {
 	 "f:1|a/b|spec.initdata.configMapKeyRef: ConfigMap \"m\" of namespace \"a\" has no text under key \"k\"; add it\n"},
 	{"map: twice", NULL,
 	 BY_MAP("a", "b") MAP("{name: m, namespace: a}", "{k: x}") MAP("{name: m, namespace: a}", "{k: " TOML "}"),
-	 "a/b file\n", "f:11||stands twice, the last one counts; remove one\n"},
+	 "a/b file\n", "f:11||a ConfigMap stands twice, the last one counts; remove one\n"},
 	{"map: no name", NULL, MAP("{}", "{}") MAP("{name: a/b}", "{}"), "", "f:1||" NO_NAME "\nf:6||" NO_NAME "\n"},
 	{"namespace: twice", NULL,
 	 "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: "
 	 "a}\n",
-	 "", "f:5||stands twice, the last one counts; remove one\n"},
+	 "", "f:5||" NAMESPACE_TWICE},
+	{"namespace: twice, enabled first", NULL, ENABLED("enabled") "---\n" ENABLED("disabled"), "",
+	 "f:7||" NAMESPACE_TWICE},
+	{"namespace: misspelled", NULL, ENABLED("Enabled"), "", "f:1||" NAMESPACE_LABEL},
+	{"namespace: a boolean", NULL, ENABLED("true"), "", "f:1||" NAMESPACE_LABEL},
 };
 
 static void test_build(void **state)
@@ -448,7 +460,7 @@ static void test_dir_broken_from_the_start(void **state)
 	assert_loaded(&f, "",
 				  "a.yaml||a.yaml: line 2, column 1: did not find expected node content (while parsing a flow node, "
 				  "from line 2)\n"
-				  "c.yaml||can't read @: Is a directory\n"
+				  "c.yaml||@ is not a regular file; put a file there\n"
 				  "d.yaml||can't open @: No such file or directory\n");
 	take_away(&f, "a.yaml");
 	take_away(&f, "b.yaml");
@@ -514,6 +526,8 @@ static void test_dir_gone(void **state)
 	assert_loaded(&f, "sys/a http://1\n", "");
 	take_away(&f, "a.yaml");
 	assert_int_equal(rmdir(f.path), 0);
+	// Told once, for the load that says why.
+	assert_true(catalog_dir_changed(f.dir));
 	assert_quiet(&f);
 	assert_null(catalog_dir_load(f.dir, f.catalog, note_problem, &f.problems, &err));
 	CLEANUP_FREE

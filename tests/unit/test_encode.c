@@ -58,10 +58,8 @@ static struct base64_case base64_cases[] = {
 	{"base64: only padding", {NULL, 0}, "====", "base64: byte 1 is not in the standard alphabet"},
 	{"base64: three of padding", {NULL, 0}, "Z===", "base64: byte 2 is not in the standard alphabet"},
 	{"base64: padding inside", {NULL, 0}, "Zg==Zm9v", "base64: byte 3 is not in the standard alphabet"},
-	{"base64: trailing bits, one of padding", {NULL, 0}, "Zm9=",
-		"base64: the last character has bits beyond the data"},
-	{"base64: trailing bits, two of padding", {NULL, 0}, "Zh==",
-		"base64: the last character has bits beyond the data"},
+	{"base64: trailing bits, one of padding", {NULL, 0}, "Zm9=", "base64: the last character has bits beyond the data"},
+	{"base64: trailing bits, two of padding", {NULL, 0}, "Zh==", "base64: the last character has bits beyond the data"},
 	{"base64: newline", {NULL, 0}, "Zm9v\nZm9", "base64: byte 5 is not in the standard alphabet"},
 	{"base64: newline at the end", {NULL, 0}, "Zm9v\n", "base64: 5 characters, expected a multiple of 4"},
 	{"base64: space", {NULL, 0}, " Zm9vZg=", "base64: byte 1 is not in the standard alphabet"},
@@ -165,8 +163,9 @@ static struct gzip_case gzip_cases[] = {
 	{"gzip: no bytes", {"", 0}, "gzip: the data ends too early"},
 	{"gzip: header only", {GZIP_HEADER, sizeof(GZIP_HEADER) - 1}, "gzip: the data ends too early"},
 	{"gzip: cut off", {GZIP_EMPTY, sizeof(GZIP_EMPTY) - 2}, "gzip: the data ends too early"},
-	{"gzip: two members", {GZIP_EMPTY GZIP_EMPTY, 2 * (sizeof(GZIP_EMPTY) - 1)},
-		"gzip: 20 bytes follow the end of the data"},
+	{"gzip: two members",
+	 {GZIP_EMPTY GZIP_EMPTY, 2 * (sizeof(GZIP_EMPTY) - 1)},
+	 "gzip: 20 bytes follow the end of the data"},
 	{"gzip: a byte more", {GZIP_EMPTY "\n", sizeof(GZIP_EMPTY)}, "gzip: 1 bytes follow the end of the data"},
 	{"gzip: zlib's format", {"\x78\x9C\x03\x00\x00\x00\x00\x01", 8}, "gzip: incorrect header check"},
 	{"gzip: plain text", {"version = 1", 11}, "gzip: incorrect header check"},
@@ -244,10 +243,10 @@ static struct digest_case digest_cases[] = {
 	{"digest: sha256 of nothing", "sha256", "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
 	{"digest: sha256", "sha256", "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
 	{"digest: sha384", "sha384", "abc",
-		"cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"},
+	 "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"},
 	{"digest: sha512", "sha512", "abc",
-		"ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
-		"2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
+	 "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+	 "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
 };
 
 static void test_digest(void **state)
@@ -267,8 +266,7 @@ static void test_digest_vectors(void **state)
 	const char *name;
 	json_t *hex;
 	assert_int_equal(json_object_size(json_object_get(result, "all_algs")), 3);
-	json_object_foreach(json_object_get(result, "all_algs"), name, hex)
-	{
+	json_object_foreach (json_object_get(result, "all_algs"), name, hex) {
 		check_digest(name, buf_str(&toml), json_string_value(hex));
 	}
 }
@@ -281,7 +279,8 @@ static void test_digest_unknown(void **state)
 		struct digest digest;
 		struct error err = {0};
 		char want[128];
-		(void)snprintf(want, sizeof(want), "digest algorithm \"%s\" is unknown: use sha256, sha384 or sha512", names[i]);
+		(void)snprintf(want, sizeof(want), "digest algorithm \"%s\" is unknown: use sha256, sha384 or sha512",
+					   names[i]);
 		assert_int_equal(digest_of(str_from(names[i]), STR("a"), &digest, &err), -EINVAL);
 		assert_string_equal(err.msg, want);
 	}
@@ -300,16 +299,11 @@ static void test_hex(void **state)
 int main(void)
 {
 	struct CMUnitTest tests[COUNT(base64_cases) + COUNT(gzip_cases) + COUNT(digest_cases) + 10] = {
-		cmocka_unit_test(test_base64_round_trip),
-		cmocka_unit_test(test_base64_max),
-		cmocka_unit_test(test_gzip_vector),
-		cmocka_unit_test(test_annotation_vector),
-		cmocka_unit_test(test_gzip_header),
-		cmocka_unit_test(test_gzip_bomb),
-		cmocka_unit_test(test_gzip_max),
-		cmocka_unit_test(test_digest_vectors),
-		cmocka_unit_test(test_digest_unknown),
-		cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_base64_round_trip), cmocka_unit_test(test_base64_max),
+		cmocka_unit_test(test_gzip_vector),       cmocka_unit_test(test_annotation_vector),
+		cmocka_unit_test(test_gzip_header),       cmocka_unit_test(test_gzip_bomb),
+		cmocka_unit_test(test_gzip_max),          cmocka_unit_test(test_digest_vectors),
+		cmocka_unit_test(test_digest_unknown),    cmocka_unit_test(test_hex),
 	};
 	size_t n = 10;
 	for (size_t i = 0; i < COUNT(base64_cases); i++)

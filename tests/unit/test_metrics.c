@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -10,6 +9,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#include <cmocka.h>
 
 #include "common/metrics.h"
 
@@ -19,7 +20,8 @@
 #define ADDS 10000
 
 static struct metric_series requests_series[] = {{"code=\"200\",path=\"/x\"", 0}, {"code=\"500\",path=\"/x\"", 0}};
-static struct metric requests = {"test_requests_total", "Requests\nby \\code.", METRIC_COUNTER, requests_series, 2, NULL};
+static struct metric requests = {
+	"test_requests_total", "Requests\nby \\code.", METRIC_COUNTER, requests_series, 2, NULL};
 
 static struct metric_series open_series[] = {{"", 0}};
 static struct metric open_now = {"test_open", "Open now.", METRIC_GAUGE, open_series, 1, NULL};
@@ -34,33 +36,32 @@ static struct metric_histogram waits = {"test_wait_seconds", "Waits.", BOUNDS, N
 static struct metric_histogram_series latency_series[1] = {{.labels = ""}};
 static struct metric_histogram latency = {"test_latency_seconds", "Latency.", NULL, 0, latency_series, 1, NULL};
 
-static const char OWN[] =
-	"# HELP test_requests_total Requests\\nby \\\\code.\n"
-	"# TYPE test_requests_total counter\n"
-	"test_requests_total{code=\"200\",path=\"/x\"} 3\n"
-	"test_requests_total{code=\"500\",path=\"/x\"} 0\n"
-	"# HELP test_open Open now.\n"
-	"# TYPE test_open gauge\n"
-	"test_open -7\n"
-	"# HELP test_nothing No series.\n"
-	"# TYPE test_nothing gauge\n"
-	"# HELP test_wait_seconds Waits.\n"
-	"# TYPE test_wait_seconds histogram\n"
-	"test_wait_seconds_bucket{le=\"0.0001\"} 2\n"
-	"test_wait_seconds_bucket{le=\"0.0025\"} 3\n"
-	"test_wait_seconds_bucket{le=\"1\"} 3\n"
-	"test_wait_seconds_bucket{le=\"10\"} 4\n"
-	"test_wait_seconds_bucket{le=\"+Inf\"} 5\n"
-	"test_wait_seconds_sum 13.000201\n"
-	"test_wait_seconds_count 5\n"
-	"test_wait_seconds_bucket{kind=\"a\",le=\"0.0001\"} 0\n"
-	"test_wait_seconds_bucket{kind=\"a\",le=\"0.0025\"} 0\n"
-	"test_wait_seconds_bucket{kind=\"a\",le=\"1\"} 0\n"
-	"test_wait_seconds_bucket{kind=\"a\",le=\"10\"} 0\n"
-	"test_wait_seconds_bucket{kind=\"a\",le=\"+Inf\"} 0\n"
-	"test_wait_seconds_sum{kind=\"a\"} 0\n"
-	"test_wait_seconds_count{kind=\"a\"} 0\n"
-	"# HELP test_latency_seconds Latency.\n";
+static const char OWN[] = "# HELP test_requests_total Requests\\nby \\\\code.\n"
+						  "# TYPE test_requests_total counter\n"
+						  "test_requests_total{code=\"200\",path=\"/x\"} 3\n"
+						  "test_requests_total{code=\"500\",path=\"/x\"} 0\n"
+						  "# HELP test_open Open now.\n"
+						  "# TYPE test_open gauge\n"
+						  "test_open -7\n"
+						  "# HELP test_nothing No series.\n"
+						  "# TYPE test_nothing gauge\n"
+						  "# HELP test_wait_seconds Waits.\n"
+						  "# TYPE test_wait_seconds histogram\n"
+						  "test_wait_seconds_bucket{le=\"0.0001\"} 2\n"
+						  "test_wait_seconds_bucket{le=\"0.0025\"} 3\n"
+						  "test_wait_seconds_bucket{le=\"1\"} 3\n"
+						  "test_wait_seconds_bucket{le=\"10\"} 4\n"
+						  "test_wait_seconds_bucket{le=\"+Inf\"} 5\n"
+						  "test_wait_seconds_sum 13.000201\n"
+						  "test_wait_seconds_count 5\n"
+						  "test_wait_seconds_bucket{kind=\"a\",le=\"0.0001\"} 0\n"
+						  "test_wait_seconds_bucket{kind=\"a\",le=\"0.0025\"} 0\n"
+						  "test_wait_seconds_bucket{kind=\"a\",le=\"1\"} 0\n"
+						  "test_wait_seconds_bucket{kind=\"a\",le=\"10\"} 0\n"
+						  "test_wait_seconds_bucket{kind=\"a\",le=\"+Inf\"} 0\n"
+						  "test_wait_seconds_sum{kind=\"a\"} 0\n"
+						  "test_wait_seconds_count{kind=\"a\"} 0\n"
+						  "# HELP test_latency_seconds Latency.\n";
 
 static void reset(void)
 {
@@ -291,13 +292,11 @@ int main(void)
 	size_t n = 0;
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_exposition);
 	for (size_t i = 0; i < NELEMS(BUCKETS); i++)
-		tests[n++] = (struct CMUnitTest){.name = BUCKETS[i].name,
-						 .test_func = test_bucket,
-						 .initial_state = loose(&BUCKETS[i])};
+		tests[n++] =
+			(struct CMUnitTest){.name = BUCKETS[i].name, .test_func = test_bucket, .initial_state = loose(&BUCKETS[i])};
 	for (size_t i = 0; i < NELEMS(process_cases); i++)
-		tests[n++] = (struct CMUnitTest){.name = process_cases[i].name,
-						 .test_func = test_process_value,
-						 .initial_state = &process_cases[i]};
+		tests[n++] = (struct CMUnitTest){
+			.name = process_cases[i].name, .test_func = test_process_value, .initial_state = &process_cases[i]};
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_too_many_bounds_stay_inside);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_latency_bounds);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_registering_twice_counts_once);
