@@ -462,7 +462,7 @@ def _(_w):
             check("its newest version is not valid" in warned[0], f"the user isn't told: {warned}")
 
             path.write_text("{")
-            until(lambda: len(h.logged("a profile document can't be used; what was good before stays in force")) > 1,
+            until(lambda: len(h.logged("a profile document can't be used: a profile keeps its last good version, pods of one without are denied")) > 1,
                   "the log line about the file")
             equal(digest_of(h), second, "the last good one stays, with a file that is no YAML")
             equal(h.get("/readyz"), (200, "ok\n"), "/readyz")
