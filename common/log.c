@@ -1,6 +1,7 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -209,6 +210,26 @@ static void line_add_head(struct line *l, enum log_level level, const char *msg)
 	(void)line_add_string(l, str_from(msg), true);
 }
 
+// Lines that wait to be written: none, unless they are gathered.
+#define PENDING_MAX ((size_t)32 * 1024)
+static pthread_mutex_t pending_lock = PTHREAD_MUTEX_INITIALIZER;
+static char pending[PENDING_MAX];
+static size_t pending_n;
+static bool gathering;
+
+// With the lock held.
+static void write_pending(void)
+{
+	ssize_t wrote;
+	if (pending_n == 0)
+		return;
+	do {
+		wrote = write(atomic_load_explicit(&log_fd, memory_order_relaxed), pending, pending_n);
+	} while (wrote < 0 && errno == EINTR);
+	// A reader that is gone or a full pipe loses lines: a server doesn't stop, or wait, for its log.
+	pending_n = 0;
+}
+
 void log_line(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
 {
 	if (!log_enabled(level))
@@ -225,10 +246,28 @@ void log_line(enum log_level level, const char *msg, const struct log_field *fie
 	const char *tail = l.full ? LOG_TAIL_CUT : LOG_TAIL;
 	memcpy(l.text + l.n, tail, strlen(tail));
 	l.n += strlen(tail);
-	ssize_t wrote;
-	do {
-		wrote = write(atomic_load_explicit(&log_fd, memory_order_relaxed), l.text, l.n);
-	} while (wrote < 0 && errno == EINTR);
-	// A reader that is gone or a full pipe loses lines: a server doesn't stop, or wait, for its log.
+	(void)pthread_mutex_lock(&pending_lock);
+	if (pending_n + l.n > sizeof(pending))
+		write_pending();
+	memcpy(pending + pending_n, l.text, l.n);
+	pending_n += l.n;
+	if (!gathering || level >= LOG_WARN)
+		write_pending();
+	(void)pthread_mutex_unlock(&pending_lock);
 	errno = keep;
+}
+
+void log_gather(bool on)
+{
+	(void)pthread_mutex_lock(&pending_lock);
+	gathering = on;
+	write_pending();
+	(void)pthread_mutex_unlock(&pending_lock);
+}
+
+void log_flush(void)
+{
+	(void)pthread_mutex_lock(&pending_lock);
+	write_pending();
+	(void)pthread_mutex_unlock(&pending_lock);
 }

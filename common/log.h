@@ -1,7 +1,7 @@
 // Log lines on stderr: one JSON object a line, {"ts":...,"level":...,"msg":...,key:value...}.
 //
 // Only a program's shell logs; functions that can fail return errors instead. No secret, no whole pod, no body.
-// Thread-safe: a line is one write(2).
+// Thread-safe: a line is one write(2), or gathered with others into one.
 #ifndef COCO_COMMON_LOG_H
 #define COCO_COMMON_LOG_H
 
@@ -33,6 +33,11 @@ void log_setup(enum log_level level, int fd);
 bool log_enabled(enum log_level level);
 // "debug", "info", "warn", "error"; false for anything else.
 bool log_level_parse(const char *text, enum log_level *ret) __attribute__((nonnull));
+// While on, debug and info lines wait for the next warning or error, for 32 KiB of them, or for log_flush(): a write(2) for
+// each costs a busy server more than the line itself. Off by default. Whoever turns it on flushes a few times a second,
+// and turns it off before the program ends.
+void log_gather(bool on);
+void log_flush(void);
 void log_line(enum log_level level, const char *msg, const struct log_field *fields, size_t n);
 
 #define LOG_CALL(level, msg, ...)                                                                        \

@@ -236,6 +236,7 @@ static void tick(struct program *p)
 		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
 	if (certificate_changed(p))
 		reload_certificate(p);
+	log_flush();
 }
 
 // Until a signal says to stop, or `ticks` have passed; 0 for no end.
@@ -257,6 +258,7 @@ static void drain(struct program *p, const sigset_t *signals)
 	atomic_store(&p->serving.stopping, true);
 	http_server_drain(p->admission);
 	log_info("draining", LOG_I("seconds", seconds));
+	log_flush();
 	if (seconds > 0)
 		run(p, signals, seconds * 1000 / TICK_MS);
 }
@@ -270,6 +272,7 @@ static void stop(struct program *p)
 	http_server_stop(p->plain, 0);
 	catalog_store_put(&p->serving.store, NULL);
 	catalog_dir_free(p->dir);
+	log_gather(false);
 }
 
 // A number in digits within bounds; complains on stderr otherwise.
@@ -304,6 +307,7 @@ static bool good_arguments(void)
 
 static void serve(struct program *p, const sigset_t *signals)
 {
+	log_gather(true);
 	run(p, signals, 0);
 	drain(p, signals);
 }
