@@ -265,6 +265,7 @@ static void drain(struct program *p, const sigset_t *signals)
 
 static void stop(struct program *p)
 {
+	log_gather(false);
 	log_info("stopping");
 	atomic_store(&p->serving.stopping, true);
 	serving_set_admission(&p->serving, NULL);
@@ -272,7 +273,6 @@ static void stop(struct program *p)
 	http_server_stop(p->plain, 0);
 	catalog_store_put(&p->serving.store, NULL);
 	catalog_dir_free(p->dir);
-	log_gather(false);
 }
 
 // A number in digits within bounds; complains on stderr otherwise.
