@@ -307,7 +307,7 @@ static bool good_arguments(void)
 
 static void serve(struct program *p, const sigset_t *signals)
 {
-	log_gather(true);
+	log_gather(!log_enabled(LOG_DEBUG)); // whoever debugs wants to see each line as it comes
 	run(p, signals, 0);
 	drain(p, signals);
 }
