@@ -639,6 +639,20 @@ struct str json_skip(struct json_read *r)
 	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(p - from)} : (struct str){0};
 }
 
+struct str json_read_member(struct json_read *r, const char *name)
+{
+	struct str key;
+	struct str value = {0};
+	if (!json_enter_object(r))
+		return value;
+	while (json_next_key(r, &key))
+		if (str_is(key, name))
+			value = json_read_string(r);
+		else
+			(void)json_skip(r);
+	return value;
+}
+
 int json_read_end(struct json_read *r)
 {
 	if (r->fault == JSON_FAULT_NONE && (r->top > r->level || peek(r) != '\0' || r->p != r->end))

@@ -71,6 +71,8 @@ bool json_read_bool(struct json_read *r) __attribute__((nonnull));
 struct str json_read_scalar_text(struct json_read *r) __attribute__((nonnull));
 // Any value, checked, dropped. Returns its text.
 struct str json_skip(struct json_read *r) __attribute__((nonnull));
+// The one string that is wanted of an object; absent where the object or the member is.
+struct str json_read_member(struct json_read *r, const char *name) __attribute__((nonnull));
 // true, and consumed, where the next value is null.
 bool json_read_null(struct json_read *r) __attribute__((nonnull, warn_unused_result));
 

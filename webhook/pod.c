@@ -132,20 +132,6 @@ static void read_mount(struct json_read *r, struct container *c)
 		c->sub_path_mount = path.p != NULL ? path : STR("");
 }
 
-static struct str read_device(struct json_read *r)
-{
-	struct str key;
-	struct str name = {0};
-	if (!json_enter_object(r))
-		return name;
-	while (json_next_key(r, &key))
-		if (str_is(key, "name"))
-			name = json_read_string(r);
-		else
-			(void)json_skip(r);
-	return name;
-}
-
 // A probe, or one of a lifecycle's hooks: does it exec?
 static bool read_hook(struct json_read *r)
 {
@@ -197,7 +183,7 @@ static struct container read_container(struct json_read *r)
 		} else if (str_is(key, "volumeDevices")) {
 			if (json_enter_array(r))
 				while (json_next_item(r))
-					PUSH(r, c.devices, c.ndevices, read_device(r));
+					PUSH(r, c.devices, c.ndevices, json_read_member(r, "name"));
 		} else if (str_is(key, "livenessProbe") || str_is(key, "readinessProbe") || str_is(key, "startupProbe")) {
 			c.exec_hook |= read_hook(r);
 		} else if (str_is(key, "lifecycle")) {
@@ -253,20 +239,6 @@ static struct volume read_volume(struct json_read *r)
 	return v;
 }
 
-static struct str read_os(struct json_read *r)
-{
-	struct str key;
-	struct str name = {0};
-	if (!json_enter_object(r))
-		return name;
-	while (json_next_key(r, &key))
-		if (str_is(key, "name"))
-			name = json_read_string(r);
-		else
-			(void)json_skip(r);
-	return name;
-}
-
 static void read_spec(struct json_read *r, struct pod *pod)
 {
 	struct str key;
@@ -291,7 +263,7 @@ static void read_spec(struct json_read *r, struct pod *pod)
 		} else if (str_is(key, "hostIPC")) {
 			pod->host_ipc = json_read_bool(r);
 		} else if (str_is(key, "os")) {
-			pod->os = read_os(r);
+			pod->os = json_read_member(r, "name");
 		} else if (str_is(key, "resources")) {
 			pod->resources = read_resources(r);
 		} else {

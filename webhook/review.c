@@ -25,21 +25,6 @@ static void read_resource(struct json_read *r, struct review *ret)
 	}
 }
 
-// The one string that we want of an object.
-static struct str read_member(struct json_read *r, const char *name)
-{
-	struct str key;
-	struct str value = {0};
-	if (!json_enter_object(r))
-		return value;
-	while (json_next_key(r, &key))
-		if (str_is(key, name))
-			value = json_read_string(r);
-		else
-			(void)json_skip(r);
-	return value;
-}
-
 static bool read_pod(struct json_read *r, struct pod *ret)
 {
 	if (json_read_null(r))
@@ -67,9 +52,9 @@ static void read_request(struct json_read *r, struct review *ret)
 		else if (str_is(key, "namespace"))
 			ret->ns = json_read_string(r);
 		else if (str_is(key, "userInfo"))
-			ret->user = read_member(r, "username");
+			ret->user = json_read_member(r, "username");
 		else if (str_is(key, "kind"))
-			ret->kind = read_member(r, "kind");
+			ret->kind = json_read_member(r, "kind");
 		else if (str_is(key, "dryRun"))
 			ret->dry_run = json_read_bool(r);
 		else if (str_is(key, "object"))
