@@ -43,7 +43,8 @@ MODE_ := $(HARDEN)
 # What sanitizers watch must not be hidden by FORTIFY, nor by variables set to zero.
 MODE_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 MODE_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
-MODE_coverage := -O0 --coverage
+# Counters are shared by threads.
+MODE_coverage := -O0 --coverage -fprofile-update=atomic
 MODE := $(MODE_$(VARIANT))
 
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN) -include common/banned.h
