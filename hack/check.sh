@@ -27,6 +27,7 @@ tidy() {
 	printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} sh -c \
 		'out=$(clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>&1) || { printf "%s\n" "$out" | grep -v "warnings generated"; exit 1; }' _ {}
 }
+# A letter in brackets keeps a pattern from finding itself.
 # shellcheck disable=SC2317
 machine_paths() {
 	local parent
@@ -35,9 +36,9 @@ machine_paths() {
 	[ "$parent" = / ] || [ "$parent" = /tmp ] || ! git grep -nIF -e "$parent/" -- .
 }
 # shellcheck disable=SC2317
-keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KEY-----' -- . ':!*.c' ':!*.h' ':!*.md' ':!hack/check.sh'; }
+keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KE[Y]-----' -- . ':!*.c' ':!*.h' ':!*.md'; }
 # shellcheck disable=SC2317
-unfinished() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.c' '*.h' '*.sh' '*.py' ':!hack/check.sh'; }
+unfinished() { ! git grep -nE '\b(TOD[O]|FIXM[E]|XX[X])\b' -- '*.c' '*.h' '*.sh' '*.py'; }
 # shellcheck disable=SC2317
 large() { ! git ls-files -z '*.c' '*.h' | xargs -0 wc -l | awk '$2 != "total" && $1 > 900' | grep .; }
 
