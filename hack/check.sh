@@ -27,7 +27,6 @@ tidy() {
 	printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} sh -c \
 		'out=$(clang-tidy --quiet "$1" -- '"${flags[*]}"' 2>&1) || { printf "%s\n" "$out" | grep -v "warnings generated"; exit 1; }' _ {}
 }
-# A letter in brackets keeps a pattern from finding itself.
 # shellcheck disable=SC2317
 machine_paths() {
 	local parent
@@ -35,6 +34,7 @@ machine_paths() {
 	# A checkout in /tmp or / says nothing: those names stand in scripts by right.
 	[ "$parent" = / ] || [ "$parent" = /tmp ] || ! git grep -nIF -e "$parent/" -- .
 }
+# A letter in brackets keeps a pattern from finding itself.
 # shellcheck disable=SC2317
 keys() { ! git grep -lI -e '-----BEGIN .*PRIVATE KE[Y]-----' -- . ':!*.c' ':!*.h' ':!*.md'; }
 # shellcheck disable=SC2317
