@@ -51,12 +51,14 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN) -include common/banned.h
 CFLAGS += -std=gnu17 -g $(MODE) -fno-common -fPIE $(WARN) $(WERROR)
 LDFLAGS += $(filter -fsanitize% --coverage,$(MODE)) -pie \
 	-Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
-LDLIBS := -lmicrohttpd -lgnutls -lyaml -ljansson -lz -lpthread
+# Programs and tests take of these what they use (--as-needed).
+LDLIBS := -lmicrohttpd -lgnutls -lyaml -ljansson -lz -lcurl -lwebsockets -lssl -lcrypto -lm -lpthread
 
-COMMON := $(wildcard common/*.c)
+COMMON := $(wildcard common/*.c common/kube/*.c)
 WEBHOOK := $(filter-out webhook/main.c,$(wildcard webhook/*.c))
+CONTROLLER := $(filter-out controller/main.c,$(wildcard controller/*.c))
 CLI := $(wildcard cli/*.c)
-LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(COMMON) $(WEBHOOK))
+LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(COMMON) $(WEBHOOK) $(CONTROLLER))
 LIB := $(OUT)/libcoco.a
 # Objects that are only a step on the way to a program stay, so that the next make finds them.
 .SECONDARY:
@@ -66,7 +68,7 @@ POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(POLICIES))
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server
-SOURCES := $(wildcard common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
+SOURCES := $(wildcard common/*.[ch] common/kube/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
 
 .PHONY: help
 help: ## list the targets
@@ -107,7 +109,7 @@ $(GEN)/gen/%.inc: common/policies/%.rego | deps
 $(OUT)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lcrypto
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 $(OUT)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
@@ -165,7 +167,7 @@ BENCH_LIBS := $(if $(wildcard /usr/include/yajl/yajl_parse.h),-lyajl) $(if $(wil
 $(BENCH): $(OUT)/tests/%: $(OBJ)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lssl -lcrypto $(BENCH_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(BENCH_LIBS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a minute (FUZZ_SECONDS=60), with clang

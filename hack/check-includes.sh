@@ -9,7 +9,7 @@ complain() { echo "$1: includes $2: $3" >&2; bad=1; }
 
 ours() { grep -oE '^#include "[^"]+"' "$1" | cut -d'"' -f2 | grep -v '^gen/' || true; }
 
-for f in common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch]; do
+for f in common/*.[ch] common/kube/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch]; do
 	[ -f "$f" ] || continue
 	from=${f%%/*}
 	for i in $(ours "$f"); do
@@ -21,11 +21,11 @@ for f in common/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch]; do
 	done
 done
 
-mapfile -t pure < <(grep -lE '^// .*PURE$' common/*.h webhook/*.h controller/*.h 2>/dev/null)
+mapfile -t pure < <(grep -lE '^// .*PURE$' common/*.h common/kube/*.h webhook/*.h controller/*.h 2>/dev/null)
 for h in "${pure[@]}"; do
 	for f in "$h" "${h%.h}.c" "${h%.h}_read.c" "${h%.h}_write.c" "${h%.h}_lint.c"; do
 		[ -f "$f" ] || continue
-		for i in unistd.h time.h fcntl.h dirent.h pthread.h sys/socket.h curl/curl.h microhttpd.h; do
+		for i in unistd.h time.h fcntl.h dirent.h pthread.h sys/socket.h curl/curl.h microhttpd.h libwebsockets.h; do
 			! grep -q "^#include <$i>" "$f" || complain "$f" "<$i>" "its header says PURE"
 		done
 	done

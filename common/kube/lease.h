@@ -1,0 +1,66 @@
+// Leader election by a Lease (coordination.k8s.io/v1), as client-go does it: another's lease counts as expired when we
+// ourselves have seen it unchanged for its duration, whatever times it carries, so that clocks need not agree.
+//
+// One thread of its own. Losing the lease is final: the program exits, and starts over.
+// Metric: leader_election_master_status{name}.
+#ifndef COCO_COMMON_KUBE_LEASE_H
+#define COCO_COMMON_KUBE_LEASE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/kube/client.h"
+
+#define LEASE_DURATION_MS 15000
+#define LEASE_RENEW_MS 10000 // a leader that could not renew for this long has lost
+#define LEASE_RETRY_MS 2000
+
+// ---- The rule. PURE
+
+struct lease_view {
+	char resource_version[64]; // of the lease that was seen last; "" before the first
+	int64_t seen_ms;           // when it was first seen so, on our clock
+};
+
+enum lease_step {
+	LEASE_WAIT,   // another one leads
+	LEASE_CREATE, // there is none: write `next`
+	LEASE_UPDATE, // ours to renew, or to take: write `next`
+};
+
+// lease: as read now, NULL where there is none. Updates view. *ret_next (new): what to write, resourceVersion included.
+enum lease_step lease_decide(const json_t *lease, const char *ns, const char *name, const char *identity,
+							 int duration_s, int64_t now_ms, int64_t wall_us, struct lease_view *view,
+							 json_t **ret_next) __attribute__((nonnull(2, 3, 4, 8, 9)));
+// What a leader writes when it stops, so that the next need not wait.
+json_t *lease_release(const json_t *lease, int64_t wall_us) __attribute__((warn_unused_result, nonnull));
+
+// ---- The thread
+
+struct lease_config {
+	struct kube_client *client;
+	const struct clock *clock;
+	const char *ns, *name;
+	const char *identity;                // unique: host name and a random part
+	int duration_ms, renew_ms, retry_ms; // 0: the defaults
+	// On the thread. started: we lead now. lost: we don't any more, and what only a leader may do must stop at once; it
+	// is not called at a stop that was asked for. trouble: a request failed and will be tried again.
+	void (*started)(void *ctx);
+	void (*lost)(void *ctx, const char *why);
+	void (*trouble)(void *ctx, const struct error *err);
+	void *ctx;
+};
+
+struct lease;
+
+struct lease *lease_start(const struct lease_config *config)
+	__attribute__((warn_unused_result, returns_nonnull, nonnull));
+// Releases the lease where it is ours, at most a few seconds; ends the thread. NULL is fine.
+void lease_stop(struct lease *l);
+bool lease_held(struct lease *l) __attribute__((nonnull));
+// Who leads, as last seen; "" where not known. Copied.
+void lease_holder(struct lease *l, char *ret, size_t n) __attribute__((nonnull));
+void lease_write_metrics(struct buf *out) __attribute__((nonnull));
+
+#endif

@@ -1,0 +1,31 @@
+// Workers on a queue: each takes a key, reconciles it, and tries again later what failed.
+#ifndef COCO_COMMON_KUBE_WORKERS_H
+#define COCO_COMMON_KUBE_WORKERS_H
+
+#include "common/error.h"
+#include "common/kube/workqueue.h"
+
+struct reconcile_result {
+	int64_t again_ms; // look at it again after this; 0: not before something changes
+};
+
+// Makes the world as the key's object says; reads the world, not the event. 0, or -errno with err: tried again with
+// back-off, but for errors where trying won't help (kube_error_transient), which wait for the next change.
+typedef int (*reconcile_fn)(void *ctx, const char *key, struct reconcile_result *ret, struct error *err);
+// Told of each failure; for logs. next_ms: -1 where it isn't tried again by itself.
+typedef void (*reconcile_failed_fn)(void *ctx, const char *key, const struct error *err, int64_t next_ms);
+
+struct workers;
+
+// Starts n threads, 1 to 16.
+// Metrics: controller_runtime_reconcile_total{controller,result}, controller_runtime_reconcile_errors_total,
+// controller_runtime_reconcile_time_seconds, controller_runtime_active_workers, controller_runtime_max_concurrent_reconciles.
+struct workers *workers_start(struct workqueue *q, const char *controller, unsigned n, reconcile_fn reconcile,
+							  reconcile_failed_fn failed, void *ctx, const struct clock *clock)
+	__attribute__((warn_unused_result, returns_nonnull, nonnull(1, 2, 4, 5, 7)));
+// Closes the queue, waits for what is under way. NULL is fine.
+void workers_stop(struct workers *w);
+// Appends the metrics of all workers.
+void workers_write_metrics(struct buf *out) __attribute__((nonnull));
+
+#endif
