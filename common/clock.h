@@ -25,7 +25,7 @@ static inline int64_t clock_wall_ms(const struct clock *c)
 
 #define CLOCK_TEXT_MAX 32
 
-// "2026-01-02T03:04:05.000006Z" with micros, "2026-01-02T03:04:05Z" without, into text. PURE
+// "2026-01-02T03:04:05.000006Z" with micros, "2026-01-02T03:04:05Z" without, into text; pure
 void clock_text(int64_t wall_us, int micros, char text[CLOCK_TEXT_MAX]) __attribute__((nonnull));
 // An RFC 3339 time with any offset and fraction, in microseconds since 1970; -EINVAL where it is none.
 int clock_parse(const char *text, int64_t *ret_wall_us) __attribute__((warn_unused_result, nonnull));

@@ -16,7 +16,7 @@
 #define LEASE_RENEW_MS 10000 // a leader that could not renew for this long has lost
 #define LEASE_RETRY_MS 2000
 
-// ---- The rule. PURE
+// ---- The rule, pure
 
 struct lease_view {
 	char resource_version[64]; // of the lease that was seen last; "" before the first
