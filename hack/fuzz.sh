@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-60}
 make --no-print-directory build >/dev/null
 mkdir -p build/fuzz
-sources=(common/*.c)
+sources=(common/*.c common/kube/*.c)
 for f in webhook/*.c; do
 	[ "$f" = webhook/main.c ] || sources+=("$f")
 done
@@ -16,7 +16,7 @@ for target in tests/fuzz/fuzz_*.c; do
 	name=${name#fuzz_}
 	echo "$name: building"
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE -I. -Ibuild/gen -include common/banned.h \
-		-o "build/fuzz/$name" "$target" "${sources[@]}" -lmicrohttpd -lgnutls -lyaml -ljansson -lz -lpthread -lm
+		-o "build/fuzz/$name" "$target" "${sources[@]}" -lmicrohttpd -lgnutls -lyaml -ljansson -lz -lcurl -lwebsockets -lssl -lcrypto -lpthread -lm
 	mkdir -p "build/fuzz/corpus/$name"
 	echo "$name: running $seconds s"
 	"build/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
