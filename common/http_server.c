@@ -8,6 +8,9 @@
 // watch thread looks at. HTTP/1.1 has one request at a time on a connection, so the request lives in it: nothing is
 // allocated per request but its body.
 //
+// A request that has to wait is suspended in its loop and handed to the lane (http_lane.h). Until the lane resumes it,
+// MHD leaves the connection and the request alone, so both are the lane's.
+//
 // SIGPIPE: nobody needs to ignore it. MHD sends with MSG_NOSIGNAL, and so do we.
 #include "common/http_server.h"
 
@@ -25,6 +28,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/http_lane.h"
 #include "common/http_private.h"
 #include "common/listen_socket.h"
 #include "common/log.h"
@@ -48,6 +52,13 @@ struct conn {
 	int refuse; // 0, or the status that the request gets once it is complete
 	struct buf body;
 	size_t charged; // of the bodies' budget
+
+	// The request on the lane.
+	struct http_job job;
+	struct MHD_Connection *suspended; // NULL: not there
+	const char *path;
+	bool answered; // resp is complete
+	struct http_response resp;
 };
 
 struct loop {
@@ -73,6 +84,7 @@ struct http_server {
 	_Atomic uint64_t body_bytes;
 	_Atomic uint64_t refused_413, refused_503;
 	struct http_watch watch;
+	struct http_lane lane;
 
 	pthread_mutex_t pair_lock;
 	struct tls_pair *pair; // for the next handshake
@@ -407,21 +419,64 @@ static enum MHD_Result add_body(struct conn *conn, const char *data, size_t *n)
 	return MHD_YES;
 }
 
+// Gives the handler's answer to the peer, or says that there is none.
+static enum MHD_Result answer_with(struct conn *conn, struct MHD_Connection *c, const char *path,
+								   struct http_response *resp)
+{
+	drop_body(conn);
+	if (resp->status < 200 || resp->status > 599 || !buf_ok(&resp->body)) {
+		log_error("handler gave no usable answer", LOG_Z("server", conn->s->name), LOG_Z("path", path),
+				  LOG_I("status", resp->status), LOG_B("too_large", !buf_ok(&resp->body)));
+		buf_clear(&resp->body);
+		buf_addz(&resp->body, "internal error: see the server's log\n");
+		resp->status = 500;
+		resp->content_type = NULL;
+	}
+	return answer(conn, c, resp, NULL);
+}
+
+static void answer_later(struct http_job *job, bool stopping)
+{
+	struct conn *conn = (struct conn *)(void *)((char *)job - offsetof(struct conn, job));
+	const struct http_request req = {.path = str_from(conn->path), .body = buf_str(&conn->body)};
+	conn->route->later(conn->route->ctx, &req, stopping, &conn->resp);
+	struct MHD_Connection *c = TAKE_PTR(conn->suspended);
+	conn->answered = true;
+	MHD_resume_connection(c);
+}
+
+// False where the lane doesn't take it: then nothing has happened.
+static bool hand_over(struct conn *conn, struct MHD_Connection *c, const char *path)
+{
+	conn->job.run = answer_later;
+	conn->suspended = c;
+	conn->path = path;
+	conn->answered = false;
+	conn->resp = (struct http_response){.body = BUF_INIT(HTTP_RESPONSE_MAX)};
+	// Before the lane can have it: a connection that isn't suspended yet can't be resumed.
+	MHD_suspend_connection(c);
+	if (http_lane_add(&conn->s->lane, &conn->job))
+		return true;
+	conn->suspended = NULL;
+	return false;
+}
+
 static enum MHD_Result serve(struct conn *conn, struct MHD_Connection *c, const char *path)
 {
 	struct http_request req = {.path = str_from(path), .body = buf_str(&conn->body)};
 	struct http_response resp = {.body = BUF_INIT(HTTP_RESPONSE_MAX)};
 	conn->route->handle(conn->route->ctx, &req, &resp);
-	drop_body(conn);
-	if (resp.status < 200 || resp.status > 599 || !buf_ok(&resp.body)) {
-		log_error("handler gave no usable answer", LOG_Z("server", conn->s->name), LOG_S("path", req.path),
-				  LOG_I("status", resp.status), LOG_B("too_large", !buf_ok(&resp.body)));
-		buf_clear(&resp.body);
-		buf_addz(&resp.body, "internal error: see the server's log\n");
-		resp.status = 500;
-		resp.content_type = NULL;
-	}
-	return answer(conn, c, &resp, NULL);
+	if (!resp.later || conn->route->later == NULL)
+		return answer_with(conn, c, path, &resp);
+	buf_release(&resp.body);
+	if (hand_over(conn, c, path))
+		return MHD_YES;
+	// The line is full: an answer without waiting. MHD calls on_request() once more after the resume.
+	req.at_once = true;
+	conn->route->handle(conn->route->ctx, &req, &conn->resp);
+	conn->answered = true;
+	MHD_resume_connection(c);
+	return MHD_YES;
 }
 
 // MHD calls this when the header is complete, then for each piece of the body, then once more.
@@ -440,6 +495,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 		return add_body(conn, data, n);
 	if (conn->refuse != 0)
 		return refuse(conn, c, url, conn->refuse);
+	if (conn->answered) {
+		conn->answered = false;
+		return answer_with(conn, c, url, &conn->resp);
+	}
 	return serve(conn, c, url);
 }
 
@@ -454,6 +513,10 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **request_con
 		return;
 	*request_context = NULL;
 	drop_body(conn);
+	// An answer that came when the peer was gone.
+	if (conn->answered)
+		buf_release(&conn->resp.body);
+	conn->answered = false;
 	http_watch_completed(&s->watch, &conn->watched);
 }
 
@@ -473,6 +536,14 @@ __attribute__((format(printf, 2, 0))) static void on_mhd_message(void *cls, cons
 		log_debug("libmicrohttpd", LOG_Z("server", s->name), LOG_Z("said", text));
 }
 
+static bool needs_lane(const struct http_server *s)
+{
+	for (size_t i = 0; i < s->nroutes; i++)
+		if (s->routes[i].later != NULL)
+			return true;
+	return false;
+}
+
 static int start_loop(struct http_server *s, struct loop *loop, unsigned connections, struct error *err)
 {
 	// MHD closes it itself on most ways of failing to start, and nobody can tell: on the others it stays open.
@@ -480,7 +551,8 @@ static int start_loop(struct http_server *s, struct loop *loop, unsigned connect
 	if (loop->listen_fd < 0)
 		return error_set(err, errno, "duplicate the listening socket: %s: raise the limit of open files",
 						 strerror(errno));
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG | (s->tls ? MHD_USE_TLS : 0U);
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG | (s->tls ? MHD_USE_TLS : 0U) |
+					 (needs_lane(s) ? MHD_ALLOW_SUSPEND_RESUME : 0U);
 	// The options for TLS are behind the first end for plain HTTP.
 	loop->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_message, (void *)s,
@@ -510,6 +582,8 @@ static int start_threads(struct http_server *s, struct error *err)
 		*err = said;
 		return r;
 	}
+	if (needs_lane(s) && http_lane_start(&s->lane, err) < 0)
+		return -err->code;
 	return http_watch_start(&s->watch, err);
 }
 
@@ -571,6 +645,7 @@ static struct http_server *server_new(const struct http_config *config)
 	s->nloops = config->threads;
 	s->loops = xcalloc(s->nloops, sizeof(*s->loops));
 	http_watch_init(&s->watch, s->name, s->limits.request_timeout_s);
+	http_lane_init(&s->lane);
 	(void)pthread_mutex_init(&s->pair_lock, NULL);
 	return s;
 }
@@ -605,11 +680,14 @@ static void server_free(struct http_server *s)
 {
 	stop_accepting(s);
 	http_watch_end(&s->watch);
+	// Before the loops: MHD can't end while a connection is suspended.
+	http_lane_end(&s->lane);
 	end_loops(s);
 	if (s->listen_fd >= 0)
 		(void)close(s->listen_fd);
 	tls_pair_unref(s->pair);
 	http_watch_release(&s->watch);
+	http_lane_release(&s->lane);
 	(void)pthread_mutex_destroy(&s->pair_lock);
 	free(s->loops);
 	free(s->paths);

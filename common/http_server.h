@@ -7,6 +7,7 @@
 #ifndef COCO_COMMON_HTTP_SERVER_H
 #define COCO_COMMON_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 struct http_request {
 	struct str path;
 	struct str body; // whole, borrowed until the handler returns
+	bool at_once;    // the route's `later` can't be used now: answer without it
 };
 
 struct http_response {
@@ -24,6 +26,7 @@ struct http_response {
 	const char *content_type; // static text; NULL: text/plain; charset=utf-8
 	struct buf body;          // limited to HTTP_RESPONSE_MAX; ends up with the server
 	int retry_after_s;        // 0: no Retry-After header
+	bool later;               // set by `handle` instead of all else: the route's `later` is to answer
 };
 
 #define HTTP_RESPONSE_MAX ((size_t)8 * 1024 * 1024)
@@ -37,6 +40,10 @@ struct http_route {
 	void *ctx;
 	// For POST: the media type that the body must have ("application/json"), NULL for any; else 415.
 	const char *accepts;
+	// For the few requests whose answer has to wait for something (the API server): called for the same request on a
+	// thread of its own, where it may block for a second or two while the loops go on. NULL: `handle` never asks for it.
+	// `stopping`: the server ends; answer without waiting.
+	void (*later)(void *ctx, const struct http_request *req, bool stopping, struct http_response *resp);
 };
 
 struct http_limits {

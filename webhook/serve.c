@@ -218,15 +218,19 @@ size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES
 {
 	for (size_t i = 0; i < ENDPOINTS; i++) {
 		s->entrances[i] = (struct entrance){s, (enum endpoint)i};
-		routes[i] = (struct http_route){"POST", endpoints[i].path, serve_review, &s->entrances[i], "application/json"};
+		routes[i] = (struct http_route){.method = "POST",
+										.path = endpoints[i].path,
+										.handle = serve_review,
+										.ctx = &s->entrances[i],
+										.accepts = "application/json"};
 	}
 	return ENDPOINTS;
 }
 
 size_t serve_plain_routes(struct serving *s, struct http_route routes[ROUTES_MAX])
 {
-	routes[0] = (struct http_route){"GET", "/healthz", healthz, s, NULL};
-	routes[1] = (struct http_route){"GET", "/readyz", readyz, s, NULL};
-	routes[2] = (struct http_route){"GET", "/metrics", metrics, s, NULL};
+	routes[0] = (struct http_route){.method = "GET", .path = "/healthz", .handle = healthz, .ctx = s};
+	routes[1] = (struct http_route){.method = "GET", .path = "/readyz", .handle = readyz, .ctx = s};
+	routes[2] = (struct http_route){.method = "GET", .path = "/metrics", .handle = metrics, .ctx = s};
 	return 3;
 }

@@ -105,7 +105,8 @@ int main(int argc, char **argv)
 	CLEANUP_BUF
 	struct buf constant = BUF_INIT(HTTP_RESPONSE_MAX);
 	make_answer(&constant);
-	const struct http_route route = {"POST", "/mutate-pods", answer, &constant, "application/json"};
+	const struct http_route route = {
+		.method = "POST", .path = "/mutate-pods", .handle = answer, .ctx = &constant, .accepts = "application/json"};
 	struct error err;
 	struct http_server *s = start(&route, &err);
 	if (s == NULL) {

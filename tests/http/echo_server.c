@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -64,6 +65,59 @@ static void serve_large(void *ctx, const struct http_request *req, struct http_r
 	resp->status = 200;
 }
 
+// What comes to /later waits for a GET of /release, as a handler waits for another server.
+static pthread_mutex_t release_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t release_changed = PTHREAD_COND_INITIALIZER;
+static unsigned released;
+static unsigned waiting;
+
+static void serve_later_first(void *ctx, const struct http_request *req, struct http_response *resp)
+{
+	(void)ctx;
+	resp->later = !req->at_once;
+	resp->status = 429;
+	buf_addz(&resp->body, "busy\n");
+}
+
+static void serve_later(void *ctx, const struct http_request *req, bool stopping, struct http_response *resp)
+{
+	struct timespec limit;
+	(void)clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 20;
+	(void)pthread_mutex_lock(&release_lock);
+	waiting++;
+	while (released == 0 && !stopping && pthread_cond_timedwait(&release_changed, &release_lock, &limit) == 0)
+		;
+	if (released > 0)
+		released--;
+	waiting--;
+	(void)pthread_mutex_unlock(&release_lock);
+	serve_echo(ctx, req, resp);
+	if (stopping)
+		resp->status = 503;
+}
+
+static void serve_release(void *ctx, const struct http_request *req, struct http_response *resp)
+{
+	(void)ctx;
+	(void)req;
+	(void)pthread_mutex_lock(&release_lock);
+	released++;
+	(void)pthread_cond_signal(&release_changed);
+	(void)pthread_mutex_unlock(&release_lock);
+	resp->status = 204;
+}
+
+static void serve_waiting(void *ctx, const struct http_request *req, struct http_response *resp)
+{
+	(void)ctx;
+	(void)req;
+	(void)pthread_mutex_lock(&release_lock);
+	buf_addf(&resp->body, "%u", waiting);
+	(void)pthread_mutex_unlock(&release_lock);
+	resp->status = 200;
+}
+
 static void serve_nothing(void *ctx, const struct http_request *req, struct http_response *resp)
 {
 	(void)ctx;
@@ -100,6 +154,9 @@ static const struct http_route ROUTES[] = {
 	{.method = "POST", .path = "/slow", .handle = serve_slowly},
 	{.method = "POST", .path = "/json", .handle = serve_echo, .accepts = "application/json"},
 	{.method = "POST", .path = "/constant", .handle = serve_constant},
+	{.method = "POST", .path = "/later", .handle = serve_later_first, .later = serve_later},
+	{.method = "GET", .path = "/release", .handle = serve_release},
+	{.method = "GET", .path = "/waiting", .handle = serve_waiting},
 	{.method = "GET", .path = "/large", .handle = serve_large},
 	{.method = "GET", .path = "/nothing", .handle = serve_nothing},
 	{.method = "GET", .path = "/broken", .handle = serve_broken},

@@ -904,6 +904,70 @@ def _():
                 c.sock.close()
 
 
+# ---- Answers that wait
+
+LANE_MAX = 64  # common/http_lane.h
+
+
+def waiting(s):
+    with Client(s) as c:
+        return int(c.request("GET", "/waiting").body)
+
+
+def release(s, n=1):
+    with Client(s) as c:
+        for _ in range(n):
+            equal(c.request("GET", "/release").status, 204, "release")
+
+
+@test("a request that waits holds up no other, and its connection goes on")
+def _():
+    with Server() as s, Client(s) as c, Client(s) as gone:
+        c.send(Client.message("POST", "/later", b"patience"))
+        until(lambda: waiting(s) == 1, "it waits")
+        equal(served_promptly(s, "beside it"), None, "others")
+        gone.send(Client.message("POST", "/later", b"gone"))
+        gone.sock.close()
+        release(s, 2)
+        r = c.response()
+        equal((r.status, r.body), (200, b"patience"), "late answer")
+        equal(c.request("POST", "/echo", b"next").body, b"next", "same connection")
+        until(lambda: s.stats()["body_bytes"] == 0, "bodies are dropped")
+        equal(s.stats()["connections"], 2, "connections: this one and the one that asks")
+
+
+@test("more that wait than there is room for are answered at once")
+def _():
+    with Server("--connections", "200") as s:
+        clients = [Client(s) for _ in range(LANE_MAX + 11)]
+        for c in clients:
+            c.send(Client.message("POST", "/later", b"x"))
+        # One is being worked on; LANE_MAX wait behind it.
+        ready = until(lambda: len(r := select.select([c.sock for c in clients], [], [], 0)[0]) >= 10 and r, "refusals")
+        equal(len(ready), 10, "answered at once")
+        release(s, LANE_MAX + 1)
+        statuses = [c.response().status for c in clients]
+        equal((statuses.count(429), statuses.count(200)), (10, LANE_MAX + 1), "statuses")
+        for c in clients:
+            c.sock.close()
+
+
+@test("stop while requests wait")
+def _():
+    with Server("--grace-ms", "300", "--threads", "2") as s:
+        clients = [Client(s) for _ in range(5)]
+        for c in clients:
+            c.send(Client.message("POST", "/later", b"x"))
+        until(lambda: waiting(s) == 1, "one is worked on")
+        release(s)
+        until(lambda: waiting(s) == 1, "the next")
+        s.terminate()
+        until(lambda: refused(s), "new connections are refused")
+        for c in clients:
+            c.sock.close()
+        s.wait_stopped()
+
+
 # ---- Stop
 
 def refused(s):
