@@ -47,12 +47,19 @@ static const char *kind_of(const json_t *object)
 	return strcmp(version, "v1") == 0 ? kind : "";
 }
 
+// Compiles one profile, and notes what it asked for.
+struct compilation {
+	const struct catalog *c;
+	json_t *uses;
+};
+
 static struct str config_map_text(void *ctx, const char *ns, const char *name, const char *key, struct error *err)
 {
-	const struct catalog *c = ctx;
+	const struct compilation *x = ctx;
 	CLEANUP_FREE
 	char *id = xasprintf("%s/%s", ns, name);
-	const json_t *map = json_object_get(c->config_maps, id);
+	json_t *map = json_object_get(x->c->config_maps, id);
+	(void)json_object_set_new(x->uses, id, map != NULL ? json_incref(map) : json_null());
 	const json_t *v = json_object_get(json_object_get(map, "data"), key);
 	if (json_is_string(v))
 		return (struct str){json_string_value(v), json_string_length(v)};
@@ -65,6 +72,31 @@ static struct str config_map_text(void *ctx, const char *ns, const char *name, c
 	return (struct str){0};
 }
 
+// The API server counts generations of what was asked for, not of status; a document in a file has none.
+static bool same_spec(const json_t *a, const json_t *b)
+{
+	json_int_t generation = json_integer_value(json_object_get(json_object_get(a, "metadata"), "generation"));
+	const char *uid = meta_string(a, "uid");
+	const char *other_uid = meta_string(b, "uid");
+	return a == b || (generation > 0 && uid != NULL && other_uid != NULL && strcmp(uid, other_uid) == 0 &&
+					  json_integer_value(json_object_get(json_object_get(b, "metadata"), "generation")) == generation);
+}
+
+// A good one whose sources are what they were.
+static bool unchanged(const struct catalog *c, const struct catalog_profile *old, const json_t *object)
+{
+	if (old == NULL || old->profile == NULL || old->problem != NULL || !same_spec(old->profile->object, object))
+		return false;
+	const char *id = NULL;
+	json_t *map = NULL;
+	json_object_foreach (old->uses, id, map) {
+		const json_t *now = json_object_get(c->config_maps, id);
+		if (json_is_null(map) ? now != NULL : now != map)
+			return false;
+	}
+	return true;
+}
+
 static int compare_profiles(const void *a, const void *b)
 {
 	const struct catalog_profile *x = a;
@@ -73,17 +105,23 @@ static int compare_profiles(const void *a, const void *b)
 	return by_ns != 0 ? by_ns : strcmp(x->name, y->name);
 }
 
+// While it is being built, and not sorted yet.
 static struct catalog_profile *find(const struct catalog *c, const char *ns, const char *name)
 {
-	for (size_t i = 0; c != NULL && i < c->nprofiles; i++)
+	for (size_t i = 0; i < c->nprofiles; i++)
 		if (strcmp(c->profiles[i].ns, ns) == 0 && strcmp(c->profiles[i].name, name) == 0)
 			return &c->profiles[i];
 	return NULL;
 }
 
+static const struct catalog_profile *previous_of(const struct builder *b, const struct catalog_profile *e)
+{
+	return b->previous != NULL ? catalog_profile(b->previous, str_from(e->ns), str_from(e->name)) : NULL;
+}
+
 static void keep_last_good(const struct builder *b, struct catalog_profile *e, const char *origin, const char *why)
 {
-	const struct catalog_profile *old = find(b->previous, e->ns, e->name);
+	const struct catalog_profile *old = previous_of(b, e);
 	if (e->profile == NULL && old != NULL && old->profile != NULL)
 		e->profile = profile_ref(old->profile);
 	free(e->problem);
@@ -113,8 +151,16 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	c->profiles = xreallocarray(c->profiles, c->nprofiles + 1, sizeof(*c->profiles));
 	struct catalog_profile *e = &c->profiles[c->nprofiles++];
 	*e = (struct catalog_profile){.ns = xstrdup(namespace_of(c, doc->object)), .name = xstrdup(name)};
+	const struct catalog_profile *old = previous_of(b, e);
+	if (unchanged(c, old, doc->object)) {
+		e->profile = profile_ref(old->profile);
+		e->uses = json_incref(old->uses);
+		return;
+	}
 	struct error err;
-	e->profile = profile_compile(doc->object, c->system_ns, config_map_text, c, &err);
+	e->uses = json_object();
+	struct compilation x = {c, e->uses};
+	e->profile = profile_compile(doc->object, c->system_ns, config_map_text, &x, &err);
 	if (e->profile == NULL)
 		keep_last_good(b, e, doc->origin, err.msg);
 }
@@ -204,6 +250,7 @@ void catalog_unref(struct catalog *c)
 		free(c->profiles[i].ns);
 		free(c->profiles[i].name);
 		free(c->profiles[i].problem);
+		json_decref(c->profiles[i].uses);
 	}
 	free(c->profiles);
 	json_decref(c->namespaces);
@@ -247,6 +294,11 @@ static struct str namespace_meta(const struct catalog *c, struct str ns, const c
 	const json_t *object = ns.n > 0 ? json_object_getn(c->namespaces, ns.p, ns.n) : NULL;
 	const json_t *v = json_object_get(json_object_get(json_object_get(object, "metadata"), map), key);
 	return json_is_string(v) ? (struct str){json_string_value(v), json_string_length(v)} : (struct str){0};
+}
+
+bool catalog_knows_namespace(const struct catalog *c, struct str ns)
+{
+	return ns.n > 0 && json_object_getn(c->namespaces, ns.p, ns.n) != NULL;
 }
 
 struct str catalog_namespace_label(const struct catalog *c, struct str ns, const char *key)

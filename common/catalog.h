@@ -6,6 +6,7 @@
 #define COCO_COMMON_CATALOG_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/profile.h"
 #include "common/str.h"
@@ -21,7 +22,9 @@ struct catalog_document {
 // Told of every document that can't be used. key: "namespace/name" of a profile or "" for other documents.
 typedef void (*catalog_problem_fn)(void *ctx, const char *origin, const char *key, const char *message);
 
-// New. A profile that doesn't compile keeps the last good one of `previous` (NULL for none), and remembers why.
+// New. A profile that doesn't compile keeps the last good one of `previous` (NULL for none), and remembers why. One that
+// is in `previous` in the same generation, or as the same object, and whose ConfigMaps are the same objects as then, is
+// taken from there as it is: a change costs what it concerns.
 // system_ns: where objects without a namespace are, and where profiles for everyone live.
 struct catalog *catalog_build(const struct catalog_document *docs, size_t n, const char *system_ns,
 							  const struct catalog *previous, catalog_problem_fn problem, void *ctx)
@@ -35,12 +38,14 @@ struct catalog_profile {
 	char *name;
 	struct profile *profile; // NULL: there never was a good one
 	char *problem;           // NULL: this is the newest one and it is good
+	json_t *uses; // the ConfigMaps that it was compiled from: "namespace/name" -> object, null for a missing one
 };
 
 // Borrowed from the catalog; NULL where there is none of that name.
 const struct catalog_profile *catalog_profile(const struct catalog *c, struct str ns, struct str name);
 // All profiles, sorted by namespace and name.
 const struct catalog_profile *catalog_profiles(const struct catalog *c, size_t *ret_n);
+bool catalog_knows_namespace(const struct catalog *c, struct str ns) __attribute__((nonnull));
 // A namespace's label or annotation, borrowed; p NULL where the namespace or the key isn't known.
 struct str catalog_namespace_label(const struct catalog *c, struct str ns, const char *key);
 struct str catalog_namespace_annotation(const struct catalog *c, struct str ns, const char *key);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/files.h"
 #include "common/mem.h"
 #include "common/yaml.h"
@@ -195,29 +196,11 @@ static void keep_old_documents(struct catalog_dir *d, struct file *f)
 	}
 }
 
-static struct catalog *build(struct catalog_dir *d, const struct catalog *previous, catalog_problem_fn problem,
-							 void *ctx)
-{
-	struct catalog_document *all = NULL;
-	size_t n = 0;
-	for (size_t i = 0; i < d->loaded.n; i++) {
-		const struct catalog_documents *docs = &d->loaded.v[i].docs;
-		all = xreallocarray(all, n + docs->n, sizeof(*all));
-		if (docs->n > 0)
-			memcpy(all + n, docs->v, docs->n * sizeof(*all));
-		n += docs->n;
-	}
-	struct catalog *c = catalog_build(all, n, d->system_ns, previous, problem, ctx);
-	free(all);
-	return c;
-}
-
-struct catalog *catalog_dir_load(struct catalog_dir *d, const struct catalog *previous, catalog_problem_fn problem,
-								 void *ctx, struct error *err)
+int catalog_dir_read(struct catalog_dir *d, catalog_problem_fn problem, void *ctx, struct error *err)
 {
 	struct listing now = {0};
 	if (list_files(d->path, &now, err) < 0)
-		return NULL;
+		return -err->code;
 	for (size_t i = 0; i < now.n; i++) {
 		struct error bad;
 		if (read_documents(d, &now.v[i], &bad) < 0) {
@@ -227,5 +210,28 @@ struct catalog *catalog_dir_load(struct catalog_dir *d, const struct catalog *pr
 	}
 	listing_release(&d->loaded);
 	d->loaded = now;
-	return build(d, previous, problem, ctx);
+	return 0;
+}
+
+void catalog_dir_append(const struct catalog_dir *d, struct catalog_document **docs, size_t *n)
+{
+	for (size_t i = 0; i < d->loaded.n; i++) {
+		const struct catalog_documents *of = &d->loaded.v[i].docs;
+		*docs = xreallocarray(*docs, *n + of->n + 1, sizeof(**docs));
+		if (of->n > 0)
+			memcpy(*docs + *n, of->v, of->n * sizeof(**docs));
+		*n += of->n;
+	}
+}
+
+struct catalog *catalog_dir_load(struct catalog_dir *d, const struct catalog *previous, catalog_problem_fn problem,
+								 void *ctx, struct error *err)
+{
+	if (catalog_dir_read(d, problem, ctx, err) < 0)
+		return NULL;
+	CLEANUP_FREE
+	struct catalog_document *all = NULL;
+	size_t n = 0;
+	catalog_dir_append(d, &all, &n);
+	return catalog_build(all, n, d->system_ns, previous, problem, ctx);
 }

@@ -25,6 +25,13 @@ void catalog_dir_free(struct catalog_dir *d); // NULL is fine
 struct catalog *catalog_dir_load(struct catalog_dir *d, const struct catalog *previous, catalog_problem_fn problem,
 								 void *ctx, struct error *err) __attribute__((warn_unused_result, nonnull(1, 3, 5)));
 
+// The two halves of the above, for a catalog with another source beside the folder: read it, and add what it has to
+// *docs, which then borrows from d until the next read.
+int catalog_dir_read(struct catalog_dir *d, catalog_problem_fn problem, void *ctx, struct error *err)
+	__attribute__((warn_unused_result, nonnull(1, 2, 4)));
+void catalog_dir_append(const struct catalog_dir *d, struct catalog_document **docs, size_t *n)
+	__attribute__((nonnull));
+
 // Whether the folder has changed since it was loaded, and stopped changing; or has just become unreadable, which the
 // load then says. Call it a few times a second.
 bool catalog_dir_changed(struct catalog_dir *d) __attribute__((nonnull));

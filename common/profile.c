@@ -299,13 +299,24 @@ static int get_key(const struct lookup *l, const struct object_key_ref *ref, con
 	return ret->p != NULL ? 0 : error_prefix(err, "%s", path);
 }
 
+static const char *trustee_namespace(const struct profile_spec *s)
+{
+	return s->initdata.trustee.ns != NULL ? s->initdata.trustee.ns : DEFAULT_TRUSTEE_NAMESPACE;
+}
+
+// New.
+static char *trustee_config_map(const struct profile_spec *s)
+{
+	return xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, s->initdata.trustee.name);
+}
+
 // The URL and CA that the controller publishes for a Trustee.
 static int trustee_endpoint(const struct profile_spec *s, const struct lookup *l, struct initdata_source *src,
 							struct error *err)
 {
-	const char *ns = s->initdata.trustee.ns != NULL ? s->initdata.trustee.ns : DEFAULT_TRUSTEE_NAMESPACE;
+	const char *ns = trustee_namespace(s);
 	CLEANUP_FREE
-	char *name = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, s->initdata.trustee.name);
+	char *name = trustee_config_map(s);
 	struct str url = l->fn(l->ctx, ns, name, "url", err);
 	if (url.p == NULL)
 		return error_prefix(err,
@@ -459,6 +470,26 @@ struct profile *profile_compile(json_t *object, const char *default_ns, profile_
 		return p;
 	profile_unref(p);
 	return NULL;
+}
+
+void profile_config_maps(const json_t *object, const char *default_ns,
+						 void (*emit)(void *ctx, const char *ns, const char *name), void *ctx)
+{
+	struct profile_spec s;
+	struct error err;
+	if (profile_decode(object, &s, &err) < 0)
+		return;
+	const char *ns = json_string_value(json_object_get(json_object_get(object, "metadata"), "namespace"));
+	const struct object_key_ref *const refs[] = {&s.initdata.config_map, &s.initdata.kbs.ca_config_map,
+												 &s.initdata.agent_policy.config_map};
+	for (size_t i = 0; i < sizeof(refs) / sizeof(refs[0]); i++)
+		if (refs[i]->given)
+			emit(ctx, ns != NULL ? ns : default_ns, refs[i]->name);
+	if (s.initdata.trustee_given) {
+		CLEANUP_FREE
+		char *name = trustee_config_map(&s);
+		emit(ctx, trustee_namespace(&s), name);
+	}
 }
 
 struct profile *profile_ref(struct profile *p)

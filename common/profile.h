@@ -99,6 +99,11 @@ int profile_decode(const json_t *object, struct profile_spec *ret, struct error 
 typedef struct str (*profile_config_map_fn)(void *ctx, const char *ns, const char *name, const char *key,
 											struct error *err);
 
+// The ConfigMaps that compiling the profile asks for; none where it can't be decoded.
+void profile_config_maps(const json_t *object, const char *default_ns,
+						 void (*emit)(void *ctx, const char *ns, const char *name), void *ctx)
+	__attribute__((nonnull(1, 2, 3)));
+
 struct profile {
 	atomic_uint refs;
 	json_t *object; // what spec borrows from
