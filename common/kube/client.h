@@ -77,10 +77,11 @@ struct kube_selector {
 	const char *labels; // both as in the URL's parameters, NULL for all
 	const char *fields;
 	bool metadata_only; // PartialObjectMetadata: neither spec nor data travels
+	int page;           // objects a page; 0: KUBE_PAGE
 };
 
-// Called once a page, with the array of its objects (borrowed). apiVersion and kind are set in each item, as lists leave
-// them out.
+// Called once a page, with the array of its objects: borrowed, but the callee may take references to items and change
+// them. apiVersion and kind are set in each item, as lists leave them out.
 typedef int (*kube_page_fn)(void *ctx, const json_t *items, struct error *err);
 // All pages. *ret_resource_version (new): what to watch from. A list that expires midway (410) starts over once, without
 // pages, after `restart`, which may be NULL, told the caller to forget what it was given.
