@@ -7,15 +7,13 @@
 
 #include "common/cleanup.h"
 
-#define STEP_BYTES ((size_t)64 * 1024)
-
 static int read_all(int fd, const char *path, struct buf *out, struct error *err)
 {
 	for (;;) {
 		size_t room = out->max - out->n;
-		char *to = room > 0 ? buf_reserve(out, room < STEP_BYTES ? room : STEP_BYTES) : NULL;
+		char *to = room > 0 ? buf_reserve(out, room < FILE_STEP_BYTES ? room : FILE_STEP_BYTES) : NULL;
 		char beyond;
-		ssize_t n = to != NULL ? read(fd, to, room < STEP_BYTES ? room : STEP_BYTES) : read(fd, &beyond, 1);
+		ssize_t n = to != NULL ? read(fd, to, room < FILE_STEP_BYTES ? room : FILE_STEP_BYTES) : read(fd, &beyond, 1);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -9,6 +9,8 @@
 #include "common/buf.h"
 #include "common/error.h"
 
+#define FILE_STEP_BYTES ((size_t)64 * 1024) // read at once; a buffer with this much room beyond the file won't grow
+
 // Appends a file's content, at most what out allows. "-" is standard input.
 int file_read(const char *path, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
 
