@@ -29,6 +29,12 @@ void kube_path(const struct kube_resource *res, const char *ns, const char *name
 // Appends "?key=value" or "&key=value", percent-encoded; nothing where value is NULL. The path's first '?' tells which.
 void kube_path_query(struct buf *path, const char *key, const char *value) __attribute__((nonnull(1, 2)));
 
+// Appends where a group's version describes itself: "/api/v1", "/apis/apps/v1".
+void kube_group_path(const struct kube_resource *res, struct buf *out) __attribute__((nonnull));
+// Whether a namespace or name can stand in a path: an empty one would name the whole collection, and "..", which no
+// encoding hides, another path. NULL can't.
+bool kube_is_segment(const char *text);
+
 // "v1", "apps/v1".
 void kube_api_version(const struct kube_resource *res, struct buf *out) __attribute__((nonnull));
 
