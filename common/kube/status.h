@@ -20,11 +20,12 @@ int kube_status_read(int http, const json_t *body, const char *request, struct k
 
 // Errors of requests, as errno:
 //   ENOENT 404; EEXIST 409 AlreadyExists; EBUSY 409 otherwise (another writer was faster, or owns the field);
-//   ESTALE 410, or reason Expired; EACCES 401; EPERM 403; EINVAL 400, 405, 406, 415, 422; EFBIG 413;
-//   EAGAIN 429; EIO 5xx and answers that can't be read; ETIMEDOUT; ECONNREFUSED, ECONNRESET, EHOSTUNREACH;
-//   EPROTO TLS, where trying again won't help; ECANCELED stopping.
+//   ESTALE 410, or reason Expired; EACCES 401; EPERM 403; EINVAL 400, 405, 406, 415, 422 and other 3xx and 4xx;
+//   EFBIG 413, or an answer above KUBE_ANSWER_MAX; EAGAIN 429; EIO 5xx and answers that can't be read; ETIMEDOUT, 408;
+//   ECONNREFUSED, ECONNRESET, EHOSTUNREACH; EPROTO TLS, where trying again won't help; ECANCELED stopping.
 int kube_status_errno(int http, const char *reason) __attribute__((nonnull));
-// Whether the same request may succeed later without anyone changing anything.
+// Whether the same work may succeed later without anyone changing anything: the world read anew (EBUSY, ESTALE), a
+// credential that renews itself (EACCES), a server or network that recovers.
 int kube_error_transient(int code);
 
 #endif
