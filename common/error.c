@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 // Length without a UTF-8 sequence that was cut at the end.
 static size_t whole_utf8(const char *s, size_t n)
 {
@@ -20,15 +22,17 @@ static size_t whole_utf8(const char *s, size_t n)
 
 void text_sanitize(char *text)
 {
-	for (char *c = text; *c != '\0'; c++) {
-		unsigned char u = (unsigned char)*c;
-		if (u < 0x20 || u == 0x7F)
-			*c = '?';
-		// U+0080 to U+009F, which terminals obey too.
-		if (u == 0xC2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] <= 0x9F)
-			c[0] = c[1] = '?';
+	size_t n = whole_utf8(text, strlen(text));
+	text[n] = '\0';
+	for (size_t i = 0; i < n;) {
+		unsigned char *c = (unsigned char *)text + i;
+		size_t whole = *c < 0x80 ? 1 : utf8_sequence(c, n - i);
+		// A character that was cut in the middle of the text, and U+0080 to U+009F, which terminals obey too.
+		bool control = *c < 0x20 || *c == 0x7F || whole == 0 || (*c == 0xC2 && c[1] <= 0x9F);
+		i += whole > 0 ? whole : 1;
+		if (control)
+			memset(c, '?', whole > 0 ? whole : 1);
 	}
-	text[whole_utf8(text, strlen(text))] = '\0';
 }
 
 static void finish(struct error *err, int would_be)

@@ -14,13 +14,14 @@ struct error {
 };
 
 // Sets the message and returns -code, so that a failing function ends in `return error_set(err, EINVAL, ...)`.
-// Control characters become '?', and a message that is too long is cut at a UTF-8 boundary and ends in "...".
+// Control characters and what isn't UTF-8 become '?', and a message that is too long is cut at a UTF-8 boundary and ends in "...".
 int error_set(struct error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4), nonnull(1, 3)));
 
 // Puts context and ": " before the message. Returns -err->code.
 int error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull(1, 2)));
 
-// Makes untrusted text printable in place: control characters become '?', a UTF-8 sequence cut at the end goes.
+// Makes untrusted text printable UTF-8 in place: control characters and stray bytes become '?', a sequence cut at the
+// end goes.
 void text_sanitize(char *text) __attribute__((nonnull));
 
 #endif

@@ -99,7 +99,9 @@ static struct sanitize_case sanitize_cases[] = {
 	{"sanitize: cut after one of three", "a\xE2", "a"},
 	{"sanitize: cut after two of three", "a\xE2\x82", "a"},
 	{"sanitize: cut after three of four", "a\xF0\x9F\x98", "a"},
-	{"sanitize: only continuation bytes", "\x80\x80", "\x80\x80"},
+	{"sanitize: only continuation bytes", "\x80\x80", "??"},
+	{"sanitize: cut in the middle", "a\xE2\x82\"b\xC3\xA9", "a??\"b\xC3\xA9"},
+	{"sanitize: controls of two bytes", "a\xC2\x9B\xC2\xA0", "a??\xC2\xA0"},
 };
 
 static void test_sanitize(void **state)
