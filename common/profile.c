@@ -318,11 +318,13 @@ static int trustee_endpoint(const struct profile_spec *s, const struct lookup *l
 	CLEANUP_FREE
 	char *name = trustee_config_map(s);
 	struct str url = l->fn(l->ctx, ns, name, "url", err);
-	if (url.p == NULL)
+	if (url.p == NULL) {
+		err->code = ENXIO;
 		return error_prefix(err,
 							"spec.initdata.trusteeConfigRef: the controller has not published TrusteeConfig \"%s\" of "
 							"namespace \"%s\" (is it there, and ready?)",
 							s->initdata.trustee.name, ns);
+	}
 	struct error no_ca;
 	src->kbs_url = url.p;
 	src->kbs_ca = l->fn(l->ctx, ns, name, "ca.crt", &no_ca).p;
@@ -346,6 +348,12 @@ static int check_roots(const struct profile_spec *s, struct error *err)
 	return rc;
 }
 
+// An empty text is none: the guest would take it for an address.
+static const char *unless_empty(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static int gather(const struct profile_spec *s, const struct lookup *l, struct initdata_source *src, struct error *err)
 {
 	*src = (struct initdata_source){
@@ -353,12 +361,12 @@ static int gather(const struct profile_spec *s, const struct lookup *l, struct i
 		.kbs_url = s->initdata.kbs.url,
 		.kbs_ca = s->initdata.kbs.ca_bundle,
 		.policy = agent_policy_text((enum agent_policy_preset)s->initdata.agent_policy.preset),
-		.image_security_policy_uri = s->initdata.image.security_policy_uri,
-		.image_registry_credentials_uri = s->initdata.image.registry_credentials_uri,
+		.image_security_policy_uri = unless_empty(s->initdata.image.security_policy_uri),
+		.image_registry_credentials_uri = unless_empty(s->initdata.image.registry_credentials_uri),
 		.image_extra_root_certificates = s->initdata.image.extra_root_certificates,
-		.https_proxy = s->initdata.image.proxy.https_proxy,
-		.http_proxy = s->initdata.image.proxy.http_proxy,
-		.no_proxy = s->initdata.image.proxy.no_proxy,
+		.https_proxy = unless_empty(s->initdata.image.proxy.https_proxy),
+		.http_proxy = unless_empty(s->initdata.image.proxy.http_proxy),
+		.no_proxy = unless_empty(s->initdata.image.proxy.no_proxy),
 	};
 	int rc = check_roots(s, err);
 	struct str text;

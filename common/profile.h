@@ -121,7 +121,8 @@ struct profile {
 	char *caution; // what is dangerous about initdata that was written by hand, for a warning; NULL for nothing
 };
 
-// Compiles one ConfidentialProfile object; new reference, NULL with err on error.
+// Compiles one ConfidentialProfile object; new reference, NULL with err on error. Of another object: ENOENT where a
+// ConfigMap or its key isn't there, ENXIO where a Trustee isn't known. All else is wrong in what there is.
 struct profile *profile_compile(json_t *object, const char *default_ns, profile_config_map_fn config_map, void *ctx,
 								struct error *err) __attribute__((warn_unused_result, nonnull(1, 2, 3, 5)));
 

@@ -533,6 +533,10 @@ static struct build_case build_cases[] = {
 	 "sha256", AA("http://kbs:8080"),
 	 IMAGE("\"image_security_policy_uri\":\"kbs:///a\",\"authenticated_registry_credentials_uri\":\"kbs:///b\""),
 	 "# NoExec:", false},
+	{"build: empty texts are none",
+	 "{kbs: {url: 'http://kbs:8080'}, image: {securityPolicyURI: '', registryCredentialsURI: '', proxy: {httpsProxy: "
+	 "''}}}",
+	 "sha256", AA("http://kbs:8080"), IMAGE(""), "# NoExec:", false},
 	{"build: one proxy", "{kbs: {url: 'http://kbs:8080'}, image: {proxy: {httpsProxy: 'http://p'}}}", "sha256",
 	 AA("http://kbs:8080"), IMAGE("\"image_pull_proxy\":{\"https_proxy\":\"http://p\"}"), "# NoExec:", false},
 	{"build: proxies", "{kbs: {url: 'http://kbs:8080'}, image: {proxy: {httpsProxy: p, httpProxy: q, noProxy: o}}}",
