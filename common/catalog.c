@@ -119,13 +119,15 @@ static const struct catalog_profile *previous_of(const struct builder *b, const 
 	return b->previous != NULL ? catalog_profile(b->previous, str_from(e->ns), str_from(e->name)) : NULL;
 }
 
-static void keep_last_good(const struct builder *b, struct catalog_profile *e, const char *origin, const char *why)
+static void keep_last_good(const struct builder *b, struct catalog_profile *e, const char *origin, int code,
+						   const char *why)
 {
 	const struct catalog_profile *old = previous_of(b, e);
 	if (e->profile == NULL && old != NULL && old->profile != NULL)
 		e->profile = profile_ref(old->profile);
 	free(e->problem);
 	e->problem = xstrdup(why);
+	e->problem_code = code;
 	CLEANUP_FREE
 	char *key = xasprintf("%s/%s", e->ns, e->name);
 	b->problem(b->ctx, origin, key, why);
@@ -145,12 +147,16 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	if (twin != NULL) {
 		profile_unref(twin->profile);
 		twin->profile = NULL;
-		keep_last_good(b, twin, doc->origin, "two documents define this profile; remove one");
+		keep_last_good(b, twin, doc->origin, EEXIST, "two documents define this profile; remove one");
 		return;
 	}
 	c->profiles = xreallocarray(c->profiles, c->nprofiles + 1, sizeof(*c->profiles));
 	struct catalog_profile *e = &c->profiles[c->nprofiles++];
-	*e = (struct catalog_profile){.ns = xstrdup(namespace_of(c, doc->object)), .name = xstrdup(name)};
+	*e = (struct catalog_profile){
+		.ns = xstrdup(namespace_of(c, doc->object)),
+		.name = xstrdup(name),
+		.generation = json_integer_value(json_object_get(json_object_get(doc->object, "metadata"), "generation")),
+	};
 	const struct catalog_profile *old = previous_of(b, e);
 	if (unchanged(c, old, doc->object)) {
 		e->profile = profile_ref(old->profile);
@@ -162,7 +168,7 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	struct compilation x = {c, e->uses};
 	e->profile = profile_compile(doc->object, c->system_ns, config_map_text, &x, &err);
 	if (e->profile == NULL)
-		keep_last_good(b, e, doc->origin, err.msg);
+		keep_last_good(b, e, doc->origin, err.code, err.msg);
 }
 
 // Whoever labels a namespace in vain should hear of it, and two documents for one namespace must not take protection away.

@@ -38,6 +38,8 @@ struct catalog_profile {
 	char *name;
 	struct profile *profile; // NULL: there never was a good one
 	char *problem;           // NULL: this is the newest one and it is good
+	int problem_code;        // its errno, as profile_compile gives it; 0 without a problem
+	int64_t generation;      // of the newest one, good or not
 	json_t *uses; // the ConfigMaps that it was compiled from: "namespace/name" -> object, null for a missing one
 };
 
