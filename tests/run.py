@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "test-logs"
 ASAN = "build/asan"
 TSAN = "build/tsan"
+NEED_CLUSTER = ("e2e/", "kube/")
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "CMOCKA_MESSAGE_OUTPUT": "TAP",
@@ -47,6 +48,7 @@ def suites(python):
     yield "hostile", [python, "tests/corpus/test_hostile.py", webhook, "build/bin/coco-webhook"], 300
     yield "http/asan", [system, "tests/http/test_http_server.py", f"{ASAN}/tests/echo_server"], 300
     yield "http/tsan", [system, "tests/http/test_http_server.py", f"{TSAN}/tests/echo_server"], 300
+    yield "kube/fault-proxy", [system, "tests/kube/test_fault_proxy.py"], 300
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
 
@@ -107,7 +109,7 @@ def main():
     LOGS.mkdir(parents=True, exist_ok=True)
     total_passed, total_failed = 0, []
     for name, command, limit in suites(python):
-        if (quick and name.startswith("e2e/")) or (wanted and not any(w in name for w in wanted)):
+        if (quick and name.startswith(NEED_CLUSTER)) or (wanted and not any(w in name for w in wanted)):
             continue
         start = time.monotonic()
         text, status = run(name, command, limit)
