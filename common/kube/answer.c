@@ -14,7 +14,7 @@ static const char *what_is_wrong(enum json_error_code code)
 	case json_error_duplicate_key:
 		return "a key is there twice";
 	case json_error_numeric_overflow:
-		return "a number is beyond what 64 bits hold";
+		return "a number is beyond what a double holds";
 	case json_error_invalid_utf8:
 		return "it is not UTF-8";
 	case json_error_premature_end_of_input:
@@ -33,7 +33,11 @@ static const char *what_is_wrong(enum json_error_code code)
 json_t *kube_answer_read(struct str text, struct error *err)
 {
 	json_error_t e;
-	json_t *tree = json_loadb(text.p != NULL ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+	const char *p = text.p != NULL ? text.p : "";
+	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+	json_t *tree = json_loadb(p, text.n, flags, &e);
+	if (tree == NULL && json_error_code(&e) == json_error_numeric_overflow)
+		tree = json_loadb(p, text.n, flags | JSON_DECODE_INT_AS_REAL, &e);
 	if (tree == NULL)
 		(void)error_set(err, EIO, "the answer can't be read: %s, at byte %d of %zu", what_is_wrong(json_error_code(&e)),
 						e.position, text.n);
