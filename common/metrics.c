@@ -56,8 +56,10 @@ void metric_observe_us(const struct metric_histogram *h, struct metric_histogram
 	atomic_fetch_add_explicit(&s->sum_us, us, memory_order_relaxed);
 }
 
-static void write_head(struct buf *out, const char *name, const char *help, const char *type)
+void metric_write_head(struct buf *out, const char *name, const char *help, enum metric_type type)
 {
+	static const char *const TYPES[] = {
+		[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
 	buf_addf(out, "# HELP %s ", name);
 	for (const char *c = help; *c != '\0'; c++) {
 		if (*c == '\n')
@@ -67,7 +69,7 @@ static void write_head(struct buf *out, const char *name, const char *help, cons
 		else
 			buf_addc(out, *c);
 	}
-	buf_addf(out, "\n# TYPE %s %s\n", name, type);
+	buf_addf(out, "\n# TYPE %s %s\n", name, TYPES[type]);
 }
 
 // Microseconds as seconds, exactly and without trailing zeros: no floating point, no locale.
@@ -91,14 +93,28 @@ static void write_labels(struct buf *out, const char *labels)
 		buf_addf(out, "{%s}", labels);
 }
 
+void metric_write_value(struct buf *out, const char *name, const char *labels, int64_t value)
+{
+	buf_addz(out, name);
+	write_labels(out, labels);
+	buf_addf(out, " %" PRId64 "\n", value);
+}
+
+void metric_write_seconds(struct buf *out, const char *name, const char *labels, uint64_t us)
+{
+	buf_addz(out, name);
+	write_labels(out, labels);
+	buf_addc(out, ' ');
+	write_seconds(out, us);
+	buf_addc(out, '\n');
+}
+
 static void write_metric(struct buf *out, const struct metric *m)
 {
-	write_head(out, m->name, m->help, m->type == METRIC_COUNTER ? "counter" : "gauge");
-	for (size_t i = 0; i < m->n; i++) {
-		buf_addz(out, m->name);
-		write_labels(out, m->series[i].labels);
-		buf_addf(out, " %" PRId64 "\n", atomic_load_explicit(&m->series[i].value, memory_order_relaxed));
-	}
+	metric_write_head(out, m->name, m->help, m->type);
+	for (size_t i = 0; i < m->n; i++)
+		metric_write_value(out, m->name, m->series[i].labels,
+						   atomic_load_explicit(&m->series[i].value, memory_order_relaxed));
 }
 
 static void write_bucket(struct buf *out, const struct metric_histogram *h, const char *labels, size_t i,
@@ -112,7 +128,7 @@ static void write_bucket(struct buf *out, const struct metric_histogram *h, cons
 	buf_addf(out, "\"} %" PRIu64 "\n", total);
 }
 
-static void write_series(struct buf *out, const struct metric_histogram *h, const struct metric_histogram_series *s)
+void metric_write_histogram(struct buf *out, const struct metric_histogram *h, const struct metric_histogram_series *s)
 {
 	// Each bucket is read once, so that _count is what +Inf says even while others count.
 	uint64_t total = 0;
@@ -129,9 +145,10 @@ static void write_series(struct buf *out, const struct metric_histogram *h, cons
 	buf_addf(out, " %" PRIu64 "\n", total);
 }
 
-static void write_process_value(struct buf *out, const char *name, const char *help, const char *type, uint64_t value)
+static void write_process_value(struct buf *out, const char *name, const char *help, enum metric_type type,
+								uint64_t value)
 {
-	write_head(out, name, help, type);
+	metric_write_head(out, name, help, type);
 	buf_addf(out, "%s %" PRIu64 "\n", name, value);
 }
 
@@ -141,7 +158,7 @@ static void write_memory(struct buf *out)
 	uint64_t pages = 0;
 	if (f == NULL || fscanf(f, "%*u %" SCNu64, &pages) != 1)
 		return;
-	write_process_value(out, "process_resident_memory_bytes", "Resident memory.", "gauge",
+	write_process_value(out, "process_resident_memory_bytes", "Resident memory.", METRIC_GAUGE,
 						pages * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
@@ -151,7 +168,7 @@ static void write_cpu(struct buf *out)
 	struct timespec t;
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0)
 		return;
-	write_head(out, "process_cpu_seconds_total", "User and system CPU time.", "counter");
+	metric_write_head(out, "process_cpu_seconds_total", "User and system CPU time.", METRIC_COUNTER);
 	buf_addz(out, "process_cpu_seconds_total ");
 	write_seconds(out, (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
 	buf_addc(out, '\n');
@@ -189,7 +206,7 @@ static void write_start_time(struct buf *out)
 	long hz = sysconf(_SC_CLK_TCK);
 	if (hz <= 0 || !read_start_ticks(&ticks) || !read_boot_time(&boot))
 		return;
-	write_head(out, "process_start_time_seconds", "Start of the process, in seconds since 1970.", "gauge");
+	metric_write_head(out, "process_start_time_seconds", "Start of the process, in seconds since 1970.", METRIC_GAUGE);
 	buf_addz(out, "process_start_time_seconds ");
 	write_seconds(out, boot * 1000000 + ticks * 1000000 / (uint64_t)hz);
 	buf_addc(out, '\n');
@@ -204,11 +221,11 @@ static void write_fds(struct buf *out)
 			n += e->d_name[0] != '.';
 		(void)closedir(dir);
 		// Not the one that lists the directory.
-		write_process_value(out, "process_open_fds", "Open file descriptors.", "gauge", n > 0 ? n - 1 : 0);
+		write_process_value(out, "process_open_fds", "Open file descriptors.", METRIC_GAUGE, n > 0 ? n - 1 : 0);
 	}
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-		write_process_value(out, "process_max_fds", "Most file descriptors that may be open.", "gauge",
+		write_process_value(out, "process_max_fds", "Most file descriptors that may be open.", METRIC_GAUGE,
 							(uint64_t)limit.rlim_cur);
 }
 
@@ -217,9 +234,9 @@ void metrics_write(struct buf *out)
 	for (const struct metric *m = metrics_first; m != NULL; m = m->next)
 		write_metric(out, m);
 	for (const struct metric_histogram *h = histograms_first; h != NULL; h = h->next) {
-		write_head(out, h->name, h->help, "histogram");
+		metric_write_head(out, h->name, h->help, METRIC_HISTOGRAM);
 		for (size_t i = 0; i < h->n; i++)
-			write_series(out, h, &h->series[i]);
+			metric_write_histogram(out, h, &h->series[i]);
 	}
 	write_memory(out);
 	write_cpu(out);

@@ -17,7 +17,7 @@ struct metric_series {
 	_Atomic int64_t value;
 };
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metric {
 	const char *name;
@@ -66,5 +66,15 @@ void metric_observe_us(const struct metric_histogram *h, struct metric_histogram
 // Appends all registered metrics, and the process' own: process_resident_memory_bytes, process_cpu_seconds_total,
 // process_start_time_seconds, process_open_fds, process_max_fds.
 void metrics_write(struct buf *out) __attribute__((nonnull));
+
+// For what comes and goes while a program runs, such as a queue: who keeps those numbers appends them, one head for each
+// name, then its series. labels: as in struct metric_series.
+void metric_write_head(struct buf *out, const char *name, const char *help, enum metric_type type)
+	__attribute__((nonnull));
+void metric_write_value(struct buf *out, const char *name, const char *labels, int64_t value) __attribute__((nonnull));
+void metric_write_seconds(struct buf *out, const char *name, const char *labels, uint64_t us) __attribute__((nonnull));
+// One series of a histogram; h->series isn't looked at.
+void metric_write_histogram(struct buf *out, const struct metric_histogram *h, const struct metric_histogram_series *s)
+	__attribute__((nonnull));
 
 #endif
