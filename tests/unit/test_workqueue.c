@@ -2,6 +2,8 @@
 
 #include <ctype.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -251,23 +253,31 @@ static void *get_and_meet(void *arg)
 	return NULL;
 }
 
+static int64_t counted_mono_ms(void *ctx)
+{
+	atomic_fetch_add((_Atomic int *)ctx, 1);
+	return clock_mono_ms(&clock_real);
+}
+
 static void test_each_delay_finds_a_worker(void **state)
 {
 	(void)state;
-	for (int round = 0; round < 10; round++) {
-		struct meeting m = {.q = workqueue_new("meeting", &clock_real)};
-		(void)pthread_barrier_init(&m.both, NULL, 2);
-		pthread_t threads[2];
-		for (size_t i = 0; i < COUNT(threads); i++)
-			assert_int_equal(pthread_create(&threads[i], NULL, get_and_meet, &m), 0);
-		// Long enough for both to wait by then, mostly; where they don't yet, this shows less and still passes.
-		workqueue_add_after(m.q, "a", 10);
-		workqueue_add_after(m.q, "b", 20);
-		for (size_t i = 0; i < COUNT(threads); i++)
-			(void)pthread_join(threads[i], NULL);
-		(void)pthread_barrier_destroy(&m.both);
-		workqueue_free(m.q);
-	}
+	_Atomic int looks = 0;
+	const struct clock clock = {.mono_ms = counted_mono_ms, .ctx = &looks};
+	struct meeting m = {.q = workqueue_new("meeting", &clock)};
+	(void)pthread_barrier_init(&m.both, NULL, 2);
+	pthread_t threads[2];
+	for (size_t i = 0; i < COUNT(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, get_and_meet, &m), 0);
+	// Each has looked at the clock once, so it waits, or has the lock that the adding below needs.
+	while (atomic_load(&looks) < 2)
+		(void)sched_yield();
+	workqueue_add_after(m.q, "a", 10);
+	workqueue_add_after(m.q, "b", 20);
+	for (size_t i = 0; i < COUNT(threads); i++)
+		(void)pthread_join(threads[i], NULL);
+	(void)pthread_barrier_destroy(&m.both);
+	workqueue_free(m.q);
 }
 
 #define STRESS_KEYS 8
