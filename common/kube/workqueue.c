@@ -440,17 +440,17 @@ static int64_t longest_of(const struct workqueue *q)
 
 static const struct number {
 	const char *name, *help;
-	enum metric_type type;
 	int64_t (*of)(const struct workqueue *q); // under its lock
+	enum metric_type type;
 	bool is_ms;
 } NUMBERS[] = {
-	{"workqueue_depth", "Keys that a worker could take now.", METRIC_GAUGE, depth_of, false},
-	{"workqueue_adds_total", "Keys added that did not wait already.", METRIC_COUNTER, adds_of, false},
-	{"workqueue_retries_total", "Keys added for later.", METRIC_COUNTER, retries_of, false},
+	{"workqueue_depth", "Keys that a worker could take now.", depth_of, METRIC_GAUGE, false},
+	{"workqueue_adds_total", "Keys added that did not wait already.", adds_of, METRIC_COUNTER, false},
+	{"workqueue_retries_total", "Keys added for later.", retries_of, METRIC_COUNTER, false},
 	{"workqueue_unfinished_work_seconds", "How long workers have had the keys that they have now, in all.",
-	 METRIC_GAUGE, unfinished_of, true},
-	{"workqueue_longest_running_processor_seconds", "How long the slowest worker has had its key.", METRIC_GAUGE,
-	 longest_of, true},
+	 unfinished_of, METRIC_GAUGE, true},
+	{"workqueue_longest_running_processor_seconds", "How long the slowest worker has had its key.", longest_of,
+	 METRIC_GAUGE, true},
 };
 
 static void write_number(struct buf *out, const struct number *n)
