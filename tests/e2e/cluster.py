@@ -208,11 +208,12 @@ class Cluster:
         (self.dir / "home").mkdir()
         # A clean environment: a proxy would get the API server's calls to webhooks, and ETCD_* change etcd.
         self.env = {"PATH": os.environ["PATH"], "HOME": str(self.dir / "home"), "LC_ALL": "C"}
-        etcd_port, etcd_peer_port, self.port = free_ports(3)
+        self.etcd_port, etcd_peer_port, self.port = free_ports(3)
         self.url = f"https://{HOST}:{self.port}"
-        self._start_etcd(etcd_port, etcd_peer_port)
+        self._etcd_argv = self._make_etcd_argv(etcd_peer_port)
+        self.start_etcd()
         self._write_apiserver_files()
-        self._apiserver_argv = self._make_apiserver_argv(binary, etcd_port)
+        self._apiserver_argv = self._make_apiserver_argv(binary)
         self.start_apiserver()
 
     def stop(self):
@@ -249,9 +250,9 @@ class Cluster:
             )
         return binary
 
-    def _start_etcd(self, port, peer_port):
-        client, peer = f"http://{HOST}:{port}", f"http://{HOST}:{peer_port}"
-        argv = [
+    def _make_etcd_argv(self, peer_port):
+        client, peer = f"http://{HOST}:{self.etcd_port}", f"http://{HOST}:{peer_port}"
+        return [
             "etcd",
             f"--data-dir={self.dir}/etcd",
             f"--listen-client-urls={client}",
@@ -263,28 +264,59 @@ class Cluster:
             "--logger=zap",
             "--log-outputs=stderr",
         ]
+    def start_etcd(self):
+        """Starts etcd, again with the same port and data, and waits until it serves."""
         # etcd 3.4 refuses to run on arm64 unless told so.
         env = self.env | {"ETCD_UNSUPPORTED_ARCH": "arm64"}
-        etcd = Proc("etcd", argv, self.dir / "etcd.log", env)
-        self.procs.append(etcd)
-        etcd.wait_until(lambda: self._etcd_healthy(port), "answers /health")
+        self.etcd = Proc("etcd", self._etcd_argv, self.dir / "etcd.log", env)
+        self.procs.insert(0, self.etcd)  # what needs it stops before it
+        self.etcd.wait_until(self._etcd_healthy, "answers /health")
 
-    @staticmethod
-    def _etcd_healthy(port):
-        connection = http.client.HTTPConnection(HOST, port, timeout=5)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+    def stop_etcd(self):
+        """Stops etcd alone, for start_etcd() to bring it back."""
+        self.etcd.stop()
+        self.procs.remove(self.etcd)
+
+    def _etcd_healthy(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self._ask_etcd("GET", "/health")[0] == 200
         return False
+
+    def _ask_etcd(self, method, path, body=None):
+        connection = http.client.HTTPConnection(HOST, self.etcd_port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def compact_etcd(self):
+        """Has etcd forget all revisions but the latest: continue tokens and versions to watch from expire, the latter
+        where the API server doesn't have them in memory."""
+        _, answer = self._ask_etcd("POST", "/v3/kv/range", {"key": "Lw=="})  # "/", which nobody has
+        revision = answer["header"]["revision"]
+        status, answer = self._ask_etcd("POST", "/v3/kv/compaction", {"revision": revision, "physical": True})
+        if status != 200:
+            raise ClusterError(f"etcd does not compact to revision {revision}: status {status}, {answer}")
 
     def _write_apiserver_files(self):
         (self.dir / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
-        lines = [f'{self.tokens[user]},{name},{name},"{",".join(groups)}"\n' for user, (name, groups) in USERS.items()]
-        (self.dir / "tokens.csv").write_text("".join(lines))
+        self._write_tokens()
         command = ["openssl", "ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", self.dir / "sa.key"]
         subprocess.run(command, check=True, capture_output=True)
         for user in USERS:
             self.kubeconfig(user).write_text(json.dumps(self._kubeconfig_content(user)))
+
+    def _write_tokens(self):
+        lines = [f'{self.tokens[user]},{name},{name},"{",".join(groups)}"\n' for user, (name, groups) in USERS.items()]
+        (self.dir / "tokens.csv").write_text("".join(lines))
+
+    def rotate_token(self, user):
+        """Gives the user another token, returned, which counts instead of the old one from the API server's next start
+        on. The user's kubeconfig has it at once."""
+        self.tokens[user] = secrets.token_hex(16)
+        self._write_tokens()
+        self.kubeconfig(user).write_text(json.dumps(self._kubeconfig_content(user)))
+        return self.tokens[user]
 
     def _kubeconfig_content(self, user):
         # The file with the self-signed certificate also holds the CA that signed it.
@@ -298,10 +330,10 @@ class Cluster:
             "current-context": user,
         }
 
-    def _make_apiserver_argv(self, binary, etcd_port):
+    def _make_apiserver_argv(self, binary):
         return [
             binary,
-            f"--etcd-servers=http://{HOST}:{etcd_port}",
+            f"--etcd-servers=http://{HOST}:{self.etcd_port}",
             f"--bind-address={HOST}",
             f"--secure-port={self.port}",
             # It would look for a default route otherwise, and loopback can be no endpoint of service "kubernetes".

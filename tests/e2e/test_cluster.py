@@ -212,6 +212,41 @@ def _(cluster):
     equal(cluster.get_json("configmap", "kept")["data"], {"key": "value"}, "the data")
 
 
+@test("etcd keeps the data over a restart")
+def _(cluster):
+    cluster.kubectl("create", "configmap", "stored", "--from-literal=key=value")
+    cluster.stop_etcd()
+    cluster.start_etcd()
+    path = "/api/v1/namespaces/default/configmaps/stored"
+    cluster.wait_for(lambda: cluster.raw("GET", path)[0] == 200, "the API server reads from etcd again")
+    equal(cluster.raw("GET", path)[1]["data"], {"key": "value"}, "the data")
+
+
+@test("a compacted etcd has no place in an old list any more")
+def _(cluster):
+    path = "/api/v1/namespaces?limit=1"
+    token = cluster.raw("GET", path)[1]["metadata"]["continue"]
+    equal(cluster.raw("GET", f"{path}&continue={token}")[0], 200, "the status of the next page")
+    cluster.kubectl("create", "namespace", "newer")
+    cluster.compact_etcd()
+    status, answer = cluster.raw("GET", f"{path}&continue={token}")
+    equal((status, answer.get("reason")), (410, "Expired"), "the answer after it")
+
+
+@test("a rotated token takes the old one's place")
+def _(cluster):
+    old = cluster.tokens["alice"]
+    new = cluster.rotate_token("alice")
+    check(new != old, "the token is the same")
+    equal(cluster.raw("GET", "/api/v1/namespaces", user="alice")[0], 401, "the new one's status before a restart")
+    cluster.stop_apiserver()
+    cluster.start_apiserver()
+    equal(cluster.raw("GET", "/api/v1/namespaces", user="alice")[0], 403, "its status after it")
+    cluster.tokens["alice"] = old
+    equal(cluster.raw("GET", "/api/v1/namespaces", user="alice")[0], 401, "the old one's status")
+    cluster.tokens["alice"] = new
+
+
 @test("waiting fails at once, and with the log's end, when a server died")
 def _(_):
     with Cluster() as cluster:
