@@ -1,21 +1,20 @@
 #include "common/json_read.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/buf.h"
+#include "common/json_plain.h"
 #include "common/json_write.h"
 #include "common/utf8.h"
 
 // Up to this many keys, each new one is compared with all before it; a larger object is sorted when it ends.
 #define KEYS_COMPARED_DIRECTLY 16
 #define PATH_TEXT_MAX 240
-
-// What ends the fast loop over a string: quote, backslash, control characters, and the bytes of longer UTF-8.
-static const unsigned char stops_string[256] = {[0 ... 0x1F] = 1, ['"'] = 1, ['\\'] = 1, [0x80 ... 0xFF] = 1};
+#define ROOM (2 + JSON_PLAIN_STEP + 2 + 2) // `,"`, what is scanned of a key at once, `":`, and the value's first bytes
+#define LIKELY(x) __builtin_expect((x), 1)
 
 // A string as it stands in the text.
 struct scanned {
@@ -29,13 +28,15 @@ void json_read_init(struct json_read *r, struct str text, struct arena *arena, s
 {
 	r->start = r->p = text.p;
 	r->end = text.p + text.n;
+	r->roomy = text.n > ROOM ? r->end - ROOM : r->start;
 	r->arena = arena;
 	r->err = err;
 	r->fault = JSON_FAULT_NONE;
 	r->top = r->level;
 	r->level[0] = (struct json_level){0};
-	r->keys = NULL;
-	r->nkeys = r->keys_cap = 0;
+	r->keys = r->few;
+	r->nkeys = 0;
+	r->keys_cap = JSON_KEYS_FEW;
 }
 
 static int hex4(const char *s)
@@ -111,16 +112,29 @@ static struct str unescape(struct arena *arena, struct str raw)
 	return (struct str){to, n};
 }
 
+static inline bool is_started(const struct json_read *r, const struct json_level *l)
+{
+	return l->object ? r->nkeys > l->first_key : l->items > 0;
+}
+
+// Where the keys of an object that is open end, and those of objects inside it begin.
+static size_t keys_end(const struct json_read *r, const struct json_level *l)
+{
+	while (++l <= r->top)
+		if (l->object)
+			return l->first_key;
+	return r->nkeys;
+}
+
 static void path_text(const struct json_read *r, struct buf *path)
 {
-	for (const struct json_level *l = r->level + 1; l <= r->top; l++) {
-		if (!l->started)
-			break;
-		struct str key = l->object ? unescape(r->arena, l->key) : (struct str){0};
-		if (l->object)
-			buf_addf(path, "%s%.*s", path->n > 0 ? "." : "", STR_ARG(key));
-		else
-			buf_addf(path, "[%zu]", l->index);
+	for (const struct json_level *l = r->level + 1; l <= r->top && is_started(r, l); l++) {
+		if (!l->object) {
+			buf_addf(path, "[%zu]", l->items - 1);
+			continue;
+		}
+		struct str key = unescape(r->arena, r->keys[keys_end(r, l) - 1]);
+		buf_addf(path, "%s%.*s", path->n > 0 ? "." : "", STR_ARG(key));
 	}
 }
 
@@ -183,29 +197,6 @@ static bool literal(struct json_read *r, const char *word, size_t n)
 	return true;
 }
 
-// The first byte from p on that stops_string[], or end. Eight bytes at a time: strings are nine tenths of a
-// review. (SSE2 would make it two or three hundredths faster on amd64, and a second thing to trust.)
-static inline const char *plain_run(const char *p, const char *end)
-{
-	const uint64_t ones = 0x0101010101010101U;
-	const uint64_t highs = 0x8080808080808080U;
-	for (; end - p >= 8; p += 8) {
-		uint64_t w;
-		memcpy(&w, p, sizeof(w));
-		w = le64toh(w);
-		uint64_t quote = w ^ (ones * '"');
-		uint64_t slash = w ^ (ones * '\\');
-		// A high bit is set where a byte is zero (the xors), below 0x20, or 0x80 and above. A borrow can set one too
-		// many, but only behind such a byte: the first is right.
-		uint64_t stops = ((quote - ones) | (slash - ones) | (w - ones * 0x20) | w) & highs;
-		if (stops != 0)
-			return p + __builtin_ctzll(stops) / 8;
-	}
-	while (p < end && !stops_string[(unsigned char)*p])
-		p++;
-	return p;
-}
-
 // The escape at p, a backslash. Returns what follows it; *bad says what is wrong with it, *rewrite is set where the
 // character could have been written otherwise (see canonical_key()).
 static const char *check_escape(const char *p, const char *end, const char **bad, bool *rewrite)
@@ -231,7 +222,7 @@ static __attribute__((noinline)) struct scanned scan_special(struct json_read *r
 {
 	const char *bad = NULL; // an escape, said at the string's end
 	struct scanned s = {0};
-	for (;; p = plain_run(p, r->end)) {
+	for (;; p = json_plain_end(p, r->end)) {
 		if (p == r->end) {
 			bad = "the text ends inside a string";
 			break;
@@ -262,15 +253,22 @@ static __attribute__((noinline)) struct scanned scan_special(struct json_read *r
 	return s;
 }
 
+// From p on inside a string, over what is plain and over the escapes that are the only way to write their characters.
+static const char *simple_end(const char *p, const char *end)
+{
+	for (p = json_plain_end(p, end); end - p >= 2 && *p == '\\'; p = json_plain_end(p + 2, end))
+		if (p[1] != '"' && p[1] != 'n' && p[1] != '\\')
+			break;
+	return p;
+}
+
 // *at is at an opening quote, and then behind the closing one.
 static inline __attribute__((always_inline)) struct scanned scan_string(struct json_read *r, const char **at)
 {
 	const char *begin = *at + 1;
-	const char *p = plain_run(begin, r->end);
-	struct scanned s = {.raw = {begin, (size_t)(p - begin)}};
-	if (p < r->end && *p == '"')
-		s.end = p + 1;
-	else
+	const char *p = json_plain_end(begin, r->end);
+	struct scanned s = {.raw = {begin, (size_t)(p - begin)}, .end = p + 1};
+	if (!LIKELY(p < r->end && *p == '"'))
 		s = scan_special(r, begin, p);
 	*at = s.end;
 	return s;
@@ -410,76 +408,89 @@ static __attribute__((noinline)) struct str canonical_key(struct json_read *r, s
 
 // Most keys differ from all before them in this: one of 64 bits, by length and some characters. A key stands in quotes,
 // so that an empty one has bytes beside it, too.
-static inline uint64_t key_mark(struct str key)
+static inline unsigned key_mark(struct str key)
 {
-	size_t sum = key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)*(key.p + key.n - 1) * 11U;
-	return (uint64_t)1 << (sum % 64);
+	return ((unsigned)key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)*(key.p + key.n - 1) * 11U) % 64;
 }
 
-static bool known_key(const struct json_read *r, size_t first, struct str key)
+// Whether `key` is among the n at `keys`; those of a large object are compared when it ends.
+static __attribute__((noinline)) bool known_key(const struct str *keys, size_t n, struct str key)
 {
-	for (size_t i = first; i < r->nkeys; i++)
-		if (r->keys[i].n == key.n && memcmp(r->keys[i].p, key.p, key.n) == 0)
+	if (n >= KEYS_COMPARED_DIRECTLY)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (keys[i].n == key.n && memcmp(keys[i].p, key.p, key.n) == 0)
 			return true;
 	return false;
 }
 
 static void grow_keys(struct json_read *r)
 {
-	size_t cap = r->keys_cap > 0 ? r->keys_cap * 2 : 64;
+	size_t cap = r->keys_cap * 2;
 	struct str *grown = arena_alloc(r->arena, cap, sizeof(*grown));
-	if (r->nkeys > 0)
-		memcpy(grown, r->keys, r->nkeys * sizeof(*grown));
+	memcpy(grown, r->keys, r->nkeys * sizeof(*grown));
 	r->keys = grown;
 	r->keys_cap = cap;
 }
 
-static inline void remember_key(struct json_read *r, struct json_level *l, struct str key, const char **at)
+static void remember_key(struct json_read *r, struct json_level *l, struct str key, const char **at)
 {
-	uint64_t mark = key_mark(key);
-	if ((l->key_marks & mark) != 0 && r->nkeys - l->first_key < KEYS_COMPARED_DIRECTLY &&
-		known_key(r, l->first_key, key)) {
-		*at = duplicate(r, key, *at);
-		return;
-	}
-	l->key_marks |= mark;
-	if (r->nkeys == r->keys_cap)
+	unsigned mark = key_mark(key);
+	bool known =
+		!LIKELY((l->key_marks >> mark & 1) == 0) && known_key(r->keys + l->first_key, r->nkeys - l->first_key, key);
+	l->key_marks |= (uint64_t)1 << mark;
+	if (!LIKELY(r->nkeys < r->keys_cap))
 		grow_keys(r);
 	r->keys[r->nkeys++] = key;
+	if (known)
+		*at = duplicate(r, key, *at);
 }
 
 // An object of many keys: those not compared when they came.
 static __attribute__((noinline)) const char *check_many_keys(struct json_read *r, struct str *keys, size_t n,
 															 const char *p)
 {
+	struct str last = keys[n - 1];
 	qsort(keys, n, sizeof(*keys), compare_keys);
 	for (size_t i = 1; i < n; i++)
-		if (compare_keys(&keys[i - 1], &keys[i]) == 0)
-			return duplicate(r, keys[i], p);
+		if (compare_keys(&keys[i - 1], &keys[i]) == 0) {
+			struct str twice = keys[i];
+			keys[n - 1] = last; // for the fault's path
+			return duplicate(r, twice, p);
+		}
 	return p;
 }
 
 static inline void leave(struct json_read *r, const struct json_level *l, const char **at)
 {
-	size_t n = r->nkeys - l->first_key;
-	if (n > KEYS_COMPARED_DIRECTLY)
-		*at = check_many_keys(r, r->keys + l->first_key, n, *at);
-	if (r->fault != JSON_FAULT_NONE)
-		return;
 	r->nkeys = l->first_key;
 	r->top--;
 	++*at;
 }
 
+// Leaves the innermost container where its end comes at once, and there is nothing to check about it.
+static inline __attribute__((always_inline)) bool leaves_compactly(struct json_read *r, const struct json_level *l,
+																   const char **at, char close)
+{
+	if (*at >= r->end || **at != close || r->nkeys - l->first_key > KEYS_COMPARED_DIRECTLY)
+		return false;
+	leave(r, l, at);
+	return true;
+}
+
 // Positions before the next member or item of the innermost container; false at its end, which is left.
-static inline bool next_element(struct json_read *r, struct json_level *l, char close, const char **at)
+static bool next_element(struct json_read *r, struct json_level *l, char close, const char **at)
 {
 	char c = peek_at(r, at);
 	if (c == close) {
-		leave(r, l, at);
+		size_t n = r->nkeys - l->first_key;
+		if (n > KEYS_COMPARED_DIRECTLY)
+			*at = check_many_keys(r, r->keys + l->first_key, n, *at);
+		if (r->fault == JSON_FAULT_NONE)
+			leave(r, l, at);
 		return false;
 	}
-	if (l->started) {
+	if (is_started(r, l)) {
 		if (c != ',') {
 			*at = fail_at(r, *at, l->object ? "expected ',' or '}'" : "expected ',' or ']'");
 			return false;
@@ -489,20 +500,51 @@ static inline bool next_element(struct json_read *r, struct json_level *l, char 
 	return true;
 }
 
-// The next member's key is left in the level. ret_escapes: it has escapes.
-static inline __attribute__((always_inline)) bool next_key(struct json_read *r, struct json_level *l, const char **at,
-														   bool *ret_escapes)
+static inline bool pair_at(const char *p, const char pair[2])
 {
-	// In compact text a member that follows another begins so.
-	if (l->started && r->end - *at >= 2 && (*at)[0] == ',' && (*at)[1] == '"') {
-		++*at;
-	} else {
-		if (!next_element(r, l, '}', at))
-			return false;
-		if (peek_at(r, at) != '"') {
-			*at = fail_at(r, *at, "expected a key in double quotes");
-			return false;
-		}
+	uint16_t is;
+	uint16_t wanted;
+	memcpy(&is, p, sizeof(is));
+	memcpy(&wanted, pair, sizeof(wanted));
+	return is == wanted;
+}
+
+// A member's head as it stands in compact text: `,"key":`, without the comma where it is the first (comma 0), the key
+// short and plain. NULL where it is another; else its value.
+static inline __attribute__((always_inline)) const char *compact_key(const struct json_read *r, const char *p,
+																	 size_t comma, struct str *ret_key)
+{
+	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
+		return NULL;
+	ret_key->p = p + comma + 1;
+	ret_key->n = json_plain_step(ret_key->p);
+	p = ret_key->p + ret_key->n;
+	return LIKELY(pair_at(p, "\":")) ? p + 2 : NULL;
+}
+
+// The same, for a key that is long or has escapes, but of the simple kind.
+static __attribute__((noinline)) const char *compact_long_key(const struct json_read *r, const char *p, size_t comma,
+															  struct str *ret_key)
+{
+	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
+		return NULL;
+	ret_key->p = p + comma + 1;
+	p = simple_end(ret_key->p, r->end);
+	if (p >= r->roomy || !pair_at(p, "\":"))
+		return NULL;
+	ret_key->n = (size_t)(p - ret_key->p);
+	return p + 2;
+}
+
+// Any member, or the object's end. ret_escapes: its key, the last of keys[] then, has escapes.
+static __attribute__((noinline)) bool next_key(struct json_read *r, struct json_level *l, const char **at,
+											   bool *ret_escapes)
+{
+	if (!next_element(r, l, '}', at))
+		return false;
+	if (peek_at(r, at) != '"') {
+		*at = fail_at(r, *at, "expected a key in double quotes");
+		return false;
 	}
 	struct scanned key = scan_string(r, at);
 	if (key.raw.p == NULL)
@@ -510,8 +552,6 @@ static inline __attribute__((always_inline)) bool next_key(struct json_read *r, 
 	if (key.rewrite)
 		key.raw = canonical_key(r, key.raw);
 	*ret_escapes = key.escapes;
-	l->key = key.raw;
-	l->started = true;
 	remember_key(r, l, key.raw, at);
 	if (peek_at(r, at) != ':') {
 		*at = fail_at(r, *at, "expected ':'");
@@ -523,23 +563,39 @@ static inline __attribute__((always_inline)) bool next_key(struct json_read *r, 
 
 static inline bool next_item(struct json_read *r, struct json_level *l, const char **at)
 {
+	if (leaves_compactly(r, l, at, ']'))
+		return false;
 	if (!next_element(r, l, ']', at))
 		return false;
-	if (l->started)
-		l->index++;
-	l->started = true;
+	l->items++;
 	return true;
 }
 
-bool json_next_key(struct json_read *r, struct str *ret_key)
+static __attribute__((noinline)) bool next_key_slowly(struct json_read *r, struct str *ret_key)
 {
 	bool escapes = false;
-	if (r->fault != JSON_FAULT_NONE)
+	if (r->fault != JSON_FAULT_NONE || !next_key(r, r->top, &r->p, &escapes))
 		return false;
+	struct str key = r->keys[r->nkeys - 1];
+	*ret_key = escapes ? unescape(r->arena, key) : key;
+	return true;
+}
+
+// Here for the many keys that are simple and surely new. After a fault there is no text left for any.
+bool json_next_key(struct json_read *r, struct str *ret_key)
+{
 	struct json_level *l = r->top;
-	if (!next_key(r, l, &r->p, &escapes))
+	struct str key;
+	if (leaves_compactly(r, l, &r->p, '}'))
 		return false;
-	*ret_key = escapes ? unescape(r->arena, l->key) : l->key;
+	const char *value = compact_key(r, r->p, r->nkeys > l->first_key, &key);
+	unsigned mark = value != NULL ? key_mark(key) : 0;
+	if (!LIKELY(value != NULL && (l->key_marks >> mark & 1) == 0 && r->nkeys < r->keys_cap))
+		return next_key_slowly(r, ret_key);
+	l->key_marks |= (uint64_t)1 << mark;
+	r->keys[r->nkeys++] = key;
+	r->p = value;
+	*ret_key = key;
 	return true;
 }
 
@@ -602,6 +658,42 @@ static const char *skip_scalar(struct json_read *r, char c, const char *p)
 	return r->p;
 }
 
+// Members as they come by the hundred in what is skipped: compact, with values `{}` and plain strings. true: at a value of
+// another kind, to be skipped next; false: at what is no such member.
+static bool skip_members(struct json_read *r, struct json_level *l, const char **at)
+{
+	const char *p = *at;
+	uint64_t marks = l->key_marks;
+	const struct str *first = r->keys + l->first_key;
+	const struct str *keys_end = r->keys + r->keys_cap;
+	struct str *key = r->keys + r->nkeys;
+	bool inside = false;
+	for (size_t comma = is_started(r, l); key < keys_end && !inside; comma = 1) {
+		const char *value = compact_key(r, p, comma, key);
+		if (!LIKELY(value != NULL))
+			value = compact_long_key(r, p, comma, key);
+		if (value == NULL)
+			break;
+		unsigned mark = key_mark(*key);
+		if (!LIKELY((marks >> mark & 1) == 0) && known_key(first, (size_t)(key - first), *key))
+			break;
+		marks |= (uint64_t)1 << mark;
+		key++;
+		p = value;
+		const char *end = *value == '"' ? json_plain_end(value + 1, r->end) : NULL;
+		if (pair_at(value, "{}"))
+			p += 2;
+		else if (end != NULL && end < r->end && *end == '"')
+			p = end + 1;
+		else
+			inside = true;
+	}
+	l->key_marks = marks;
+	r->nkeys = (size_t)(key - r->keys);
+	*at = p;
+	return inside;
+}
+
 // Up and out of whatever ends here, to the next value inside what is skipped. false: there is none.
 static inline __attribute__((always_inline)) bool next_inside(struct json_read *r, const struct json_level *outside,
 															  const char **at)
@@ -609,6 +701,11 @@ static inline __attribute__((always_inline)) bool next_inside(struct json_read *
 	bool escapes = false;
 	while (r->top > outside) {
 		struct json_level *l = r->top;
+		// On the deepest level `{}` is a fault.
+		if (l->object && l < r->level + JSON_DEPTH_MAX && skip_members(r, l, at))
+			return true;
+		if (leaves_compactly(r, l, at, l->object ? '}' : ']'))
+			continue;
 		if (l->object ? next_key(r, l, at, &escapes) : next_item(r, l, at))
 			return true;
 		if (r->fault != JSON_FAULT_NONE)
@@ -617,26 +714,33 @@ static inline __attribute__((always_inline)) bool next_inside(struct json_read *
 	return false;
 }
 
-struct str json_skip(struct json_read *r)
+// An object or array, at p. Returns what follows it.
+static __attribute__((noinline)) const char *skip_container(struct json_read *r, const char *p)
 {
-	char c = peek(r);
-	const char *from = r->p;
-	const char *p = from;
 	const struct json_level *outside = r->top;
-	for (;; c = peek_at(r, &p)) {
+	for (char c = *p;; c = peek_at(r, &p)) {
 		if (c == '"')
 			(void)scan_string(r, &p);
-		else if (c == '{' && r->end - p >= 2 && p[1] == '}' && r->top < r->level + JSON_DEPTH_MAX)
-			p += 2; // as half of all objects in managedFields
 		else if (c == '{' || c == '[')
 			(void)enter(r, c == '{', &p);
 		else
 			p = skip_scalar(r, c, p);
 		if (!next_inside(r, outside, &p))
-			break;
+			return p;
 	}
-	r->p = p;
-	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(p - from)} : (struct str){0};
+}
+
+struct str json_skip(struct json_read *r)
+{
+	char c = peek(r);
+	const char *from = r->p;
+	if (c == '"')
+		(void)scan_string(r, &r->p);
+	else if (c == '{' || c == '[')
+		r->p = skip_container(r, r->p);
+	else
+		r->p = skip_scalar(r, c, r->p);
+	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
 }
 
 struct str json_read_member(struct json_read *r, const char *name)

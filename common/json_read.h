@@ -25,6 +25,7 @@
 #include "common/str.h"
 
 #define JSON_DEPTH_MAX 100
+#define JSON_KEYS_FEW 64
 
 enum json_fault {
 	JSON_FAULT_NONE,
@@ -33,26 +34,26 @@ enum json_fault {
 };
 
 struct json_level {
-	struct str key;     // in an object
-	size_t index;       // in an array
-	size_t first_key;   // where this object's keys start in keys[]
-	uint64_t key_marks; // a bit for each key, of 64: what is unset is surely a new key
+	uint64_t key_marks; // of an object: a bit for each key, of 64: what is unset is surely a new key
+	size_t first_key;   // of an object: where its keys start in keys[], of which the last is the member under way
+	size_t items;       // of an array: those begun
 	bool object;
-	bool started;
 };
 
 struct json_read {
 	const char *start, *p, *end;
+	const char *roomy; // before this, enough bytes follow for what is looked at together
 	struct arena *arena;
 	struct error *err;
 	enum json_fault fault;
 	struct json_level *top;                      // the innermost container that is open
 	struct json_level level[JSON_DEPTH_MAX + 1]; // from the outermost on; [0] is for the text itself
-	struct str *keys;                            // of the objects that are open
+	struct str *keys;                            // of the objects that are open; in `few` while they fit
 	size_t nkeys, keys_cap;
+	struct str few[JSON_KEYS_FEW];
 };
 
-// text and arena must outlive the reader's strings.
+// text and arena must outlive the reader's strings. A reader is not to be copied.
 void json_read_init(struct json_read *r, struct str text, struct arena *arena, struct error *err)
 	__attribute__((nonnull));
 

@@ -149,6 +149,25 @@ static struct text_case text_cases[] = {
 	{"duplicate: inside", "{\"x\":[0,{\"b\":1,\"b\":2}]}", AT(18, "x[1].b") "key \"b\" stands twice in one object"},
 	{"duplicate: with control characters", "{\"\\n\":1,\"\\n\":2}", AT(12, "?") "key \"?\" stands twice in one object"},
 
+	{"members: compact and not", "{\"a\":{},\"b\":\"x\" ,\"c\":{}, \"d\":{},\"e\" :{},\"f\": {},\"g\":{ },\"h\":1}",
+	 NULL},
+	{"members: comma after the last", "{\"a\":{},\"b\":{},}", AT(15, "b") "expected a key in double quotes"},
+	{"members: two commas", "{\"a\":{},,\"b\":{}}", AT(8, "a") "expected a key in double quotes"},
+	{"members: no comma", "{\"a\":{}\"b\":{}}", AT(7, "a") "expected ',' or '}'"},
+	{"members: a comma first", "{,\"a\":{}}", AT(1, "(top)") "expected a key in double quotes"},
+	{"members: duplicate", "{\"a\":{},\"b\":\"x\",\"a\":{}}", AT(19, "a") "key \"a\" stands twice in one object"},
+	{"members: duplicate with escapes", "{\"k:{\\\"a\\\"}\":{},\"b\":{},\"k:{\\\"a\\\"}\":{}}",
+	 AT(34, "k:{\"a\"}") "key \"k:{\"a\"}\" stands twice in one object"},
+	{"members: duplicate, written otherwise", "{\"a/b\":{},\"c\":{},\"a\\/b\":{}}",
+	 AT(23, "a/b") "key \"a/b\" stands twice in one object"},
+	{"members: keys of 15 to 17 and 32 bytes",
+	 "{\"123456789012345\":{},\"1234567890123456\":{},\"12345678901234567\":{},"
+	 "\"12345678901234567890123456789012\":{}}",
+	 NULL},
+	{"members: bad UTF-8 in a key", "{\"a\":{},\"b\xFF\":{}}", AT(10, "a") UTF8},
+	{"members: bad escape in a key", "{\"a\":{},\"b\\x\":{}}", AT(13, "a") ESCAPE},
+	{"members: bad escape in a value", "{\"a\":{},\"b\":\"\\x\"}", AT(16, "b") ESCAPE},
+
 	{"path: nested", "{\"a\":{\"b\":[0,[{\"c\":x}]]}}", AT(19, "a.b[1][0].c") VALUE},
 	{"path: after an object", "{\"a\":{\"b\":1},\"c\":x}", AT(17, "c") VALUE},
 	{"path: after an array", "[[1,2],x]", AT(7, "[1]") VALUE},
@@ -186,6 +205,21 @@ static void test_text(void **state)
 	assert_string_equal(err.msg, c->error != NULL ? c->error : "");
 	assert_int_equal(rc, c->error != NULL ? -EINVAL : 0);
 	assert_int_equal(err.code, c->error != NULL ? EINVAL : 0);
+}
+
+// Where much text follows, keys and members are read another way: the same faults, but for those that the end makes.
+static void test_text_in_room(void **state)
+{
+	const struct text_case *c = *state;
+	size_t offset = c->error != NULL ? strtoul(c->error + strlen("not valid JSON at byte "), NULL, 10) : 0;
+	if (c->error != NULL && (offset >= strlen(c->text) || strstr(c->error, CONTROL) != NULL))
+		return;
+	CLEANUP_BUF
+	struct buf text = BUF_INIT(1000);
+	buf_addf(&text, "%s%80s", c->text, "");
+	struct error err = {0};
+	(void)skip_exact(buf_str(&text), &err);
+	assert_string_equal(err.msg, c->error != NULL ? c->error : "");
 }
 
 struct nul_case {
@@ -289,6 +323,28 @@ static void test_depth(void **state)
 	assert_int_equal(rc, c->error != NULL ? -EINVAL : 0);
 	if (c->error != NULL && strstr(err.msg, c->error) == NULL)
 		fail_msg("%s", err.msg);
+}
+
+// An empty object counts as a level, too, wherever it stands.
+static void test_deepest(void **state)
+{
+	(void)state;
+	static const char *const empty[] = {"{\"a\":{}", "{\"a\":\"x\",\"b\":{}", "{\"a\":{},\"b\":[{}]"};
+	for (size_t objects = 97; objects < 102; objects++)
+		for (size_t i = 0; i < COUNT(empty); i++) {
+			CLEANUP_BUF
+			struct buf text = BUF_INIT(10000);
+			struct error err = {0};
+			size_t depth = objects + 2 + (i == 2 ? 1 : 0);
+			for (size_t k = 0; k < objects; k++)
+				buf_addz(&text, "{\"k\":");
+			buf_addz(&text, empty[i]);
+			for (size_t k = 0; k <= objects; k++)
+				buf_addc(&text, '}');
+			buf_addf(&text, "%80s", "");
+			if ((skip_exact(buf_str(&text), &err) == 0) != (depth <= JSON_DEPTH_MAX))
+				fail_msg("%zu levels, %zu: %s", depth, i, err.msg);
+		}
 }
 
 // ---- Duplicate keys among many: for each number of keys, each pair of places in turn holds the same key
@@ -557,11 +613,13 @@ int main(void)
 {
 	struct tests t = {0};
 	ADD_TABLE(&t, text_cases, test_text);
+	ADD_TABLE(&t, text_cases, test_text_in_room);
 	ADD_TABLE(&t, nul_cases, test_nul);
 	ADD_TABLE(&t, depth_cases, test_depth);
 	ADD_TABLE(&t, typed_cases, test_typed);
 	tests_add(&t, "cut at every byte", test_cut, NULL);
 	tests_add(&t, "every byte at every place", test_bytes, NULL);
+	tests_add(&t, "the deepest empty object", test_deepest, NULL);
 	tests_add(&t, "the same key among many", test_many_keys, NULL);
 	tests_add(&t, "errors are sticky", test_sticky, NULL);
 	tests_add(&t, "left early", test_left_early, NULL);
