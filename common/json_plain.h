@@ -18,7 +18,7 @@ static inline __attribute__((always_inline)) size_t json_plain_step(const char *
 {
 	json_bytes v;
 	memcpy(&v, p, sizeof(v));
-	// Bytes are signed here, so that those of 0x80 and above are small.
+	// Bytes are signed here, so that those of 0x80 and above are below zero.
 	const json_halves stops = (json_halves)((v == '"') | (v == '\\') | (v < 0x20));
 	if (stops[0] != 0)
 		return (size_t)__builtin_ctzll(le64toh(stops[0])) / 8;

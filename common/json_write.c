@@ -1,16 +1,7 @@
 #include "common/json_write.h"
 
-#include <stdint.h>
-
+#include "common/json_plain.h"
 #include "common/utf8.h"
-
-// The end of what stands as it is, from p on, but for characters above U+007F.
-static const char *plain_end(const char *p, const char *end)
-{
-	while (p < end && *p >= 0x20 && *p < 0x7F && *p != '"' && *p != '\\')
-		p++;
-	return p;
-}
 
 // Writes the character at p, which isn't plain; returns what follows it.
 static const char *write_special(struct buf *out, const char *p, const char *end)
@@ -34,7 +25,7 @@ void json_write_string(struct buf *out, struct str s)
 	buf_addc(out, '"');
 	for (const char *p = s.p; p < end;) {
 		const char *plain = p;
-		p = plain_end(p, end);
+		p = json_plain_end(p, end);
 		buf_add(out, plain, (size_t)(p - plain));
 		if (p < end)
 			p = write_special(out, p, end);

@@ -420,6 +420,22 @@ static int judge_handwritten(struct profile *p, struct str toml, struct error *e
 	return 0;
 }
 
+// The annotation needs no escape in JSON: it is base64.
+static void prepare_annotation(struct profile *p)
+{
+	struct buf json = BUF_INIT(p->annotation_n + 4);
+	struct buf base64 = BUF_INIT((p->annotation_n + 4) / 3 * 4);
+	buf_addc(&json, '"');
+	buf_add(&json, p->annotation, p->annotation_n);
+	buf_addc(&json, '"');
+	p->annotation_json_n = json.n;
+	buf_add(&json, "  ", (3 - json.n % 3) % 3);
+	base64_encode(buf_str(&json), &base64);
+	p->annotation_json = buf_take(&json);
+	p->annotation_json64_n = base64.n;
+	p->annotation_json64 = buf_take(&base64);
+}
+
 static int compile_initdata(struct profile *p, const struct lookup *l, struct error *err)
 {
 	CLEANUP_BUF
@@ -455,6 +471,7 @@ static int compile_initdata(struct profile *p, const struct lookup *l, struct er
 	p->toml = buf_take(&toml);
 	p->annotation_n = annotation.n;
 	p->annotation = buf_take(&annotation);
+	prepare_annotation(p);
 	return 0;
 }
 
@@ -514,6 +531,8 @@ void profile_unref(struct profile *p)
 	free(p->ns);
 	free(p->toml);
 	free(p->annotation);
+	free(p->annotation_json);
+	free(p->annotation_json64);
 	free(p->digest);
 	free(p->caution);
 	free(p);

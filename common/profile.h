@@ -115,6 +115,12 @@ struct profile {
 	size_t toml_n;
 	char *annotation; // finished value of cc_init_data
 	size_t annotation_n;
+	// The same as a JSON string, and the base64 of that with blanks behind it, up to a multiple of three bytes: an
+	// answer carries its patch in base64, and this is most of it.
+	char *annotation_json;
+	size_t annotation_json_n;
+	char *annotation_json64;
+	size_t annotation_json64_n;
 	char *digest; // "sha256:<hex>"
 	struct initdata_digests digests;
 	bool allows_exec;

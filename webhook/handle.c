@@ -4,7 +4,7 @@
 #include "common/version.h"
 
 #define AUDIT_MAX 5
-#define PATCH_MAX ((size_t)1024 * 1024)
+#define PATCH_BASE64_MAX (((size_t)1024 * 1024 + 2) / 3 * 4)
 
 static void refuse(struct decision *d, const char *cause, int code, const char *message)
 {
@@ -40,9 +40,9 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 {
 	struct key_value notes[AUDIT_MAX];
 	CLEANUP_BUF
-	struct buf patch = BUF_INIT(PATCH_MAX);
+	struct buf patch = BUF_INIT(PATCH_BASE64_MAX);
 	if (with_patch && d->verdict == VERDICT_CONFIDENTIAL && d->nedits > 0)
-		decision_patch(d, &patch);
+		decision_patch_base64(d, &patch);
 	// A patch that doesn't fit must not become an answer that allows without it.
 	if (!buf_ok(&patch)) {
 		refuse(d, "PatchTooLarge", 403,
@@ -55,7 +55,7 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 		.code = d->code,
 		.reason = d->code == 400 ? "BadRequest" : "Forbidden",
 		.message = str_from(d->message),
-		.patch = buf_str(&patch),
+		.patch64 = buf_str(&patch),
 		.warnings = d->warnings,
 		.nwarnings = d->nwarnings,
 		.audit = notes,

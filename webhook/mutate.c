@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/encode.h"
 #include "common/json_write.h"
 #include "common/names.h"
 #include "common/quantity.h"
@@ -256,7 +257,7 @@ static struct str quoted(struct arena *arena, struct str s)
 static void add_edit(struct work *w, bool exists, const char *path, struct str value)
 {
 	struct decision *d = w->out;
-	d->edits[d->nedits++] = (struct edit){exists ? "replace" : "add", path, value};
+	d->edits[d->nedits++] = (struct edit){exists ? "replace" : "add", path, value, {0}};
 }
 
 // Where an annotation of Kata's is: its key needs no escape in a JSON Pointer.
@@ -369,6 +370,17 @@ static void set_injected(struct work *w)
 	(void)set_annotation_json(w, ANNOTATION_INJECTED, INJECTED_PATH, text, ARENA_JOIN(w->arena, buf_str(&json)));
 }
 
+static void set_initdata(struct work *w)
+{
+	const struct profile *p = w->profile;
+	struct str value = {p->annotation, p->annotation_n};
+	struct str json = {p->annotation_json, p->annotation_json_n};
+	if (!set_annotation_json(w, KATA_INITDATA, KATA_PATH(KATA_INITDATA), value, json))
+		return;
+	w->out->edits[w->out->nedits - 1].ready = (struct str){p->annotation_json64, p->annotation_json64_n};
+	w->out->protection_changed = true;
+}
+
 static void make_edits(struct work *w)
 {
 	const struct sizing *s = &w->out->sizing;
@@ -380,9 +392,7 @@ static void make_edits(struct work *w)
 	}
 	if (!w->pod->annotations.present)
 		add_edit(w, false, ANNOTATIONS_PATH, STR("{}"));
-	if (set_annotation(w, KATA_INITDATA, KATA_PATH(KATA_INITDATA),
-					   (struct str){w->profile->annotation, w->profile->annotation_n}))
-		w->out->protection_changed = true;
+	set_initdata(w);
 	(void)set_annotation(w, KATA_MEMORY, KATA_PATH(KATA_MEMORY), number_text(w->arena, s->annotation_mib));
 	if (s->vcpus > 0)
 		(void)set_annotation(w, KATA_VCPUS, KATA_PATH(KATA_VCPUS), number_text(w->arena, s->vcpus));
@@ -472,22 +482,46 @@ void decide(const struct catalog *catalog, const struct review *review, struct a
 		make_confidential(&w);
 }
 
+// All of an edit before its value.
+static void write_edit_head(const struct edit *e, bool first, struct buf *out)
+{
+	buf_addz(out, first ? "[{\"op\":\"" : ",{\"op\":\"");
+	buf_addz(out, e->op);
+	buf_addz(out, "\",\"path\":\"");
+	buf_addz(out, e->path);
+	buf_addz(out, "\",\"value\":");
+}
+
 void decision_patch(const struct decision *d, struct buf *out)
 {
-	size_t most = 0;
-	for (size_t i = 0; i < d->nedits; i++)
-		most += d->edits[i].value.n + EDIT_MOSTLY;
-	buf_expect(out, most);
-	buf_addc(out, '[');
 	for (size_t i = 0; i < d->nedits; i++) {
-		const struct edit *e = &d->edits[i];
-		buf_addz(out, i > 0 ? ",{\"op\":\"" : "{\"op\":\"");
-		buf_addz(out, e->op);
-		buf_addz(out, "\",\"path\":\"");
-		buf_addz(out, e->path);
-		buf_addz(out, "\",\"value\":");
-		buf_add_str(out, e->value);
+		write_edit_head(&d->edits[i], i == 0, out);
+		buf_add_str(out, d->edits[i].value);
 		buf_addc(out, '}');
 	}
-	buf_addc(out, ']');
+	buf_addz(out, d->nedits > 0 ? "]" : "[]");
+}
+
+void decision_patch_base64(const struct decision *d, struct buf *out)
+{
+	CLEANUP_BUF
+	struct buf text = BUF_INIT(out->max); // what isn't in base64 yet
+	buf_expect(&text, d->nedits * EDIT_MOSTLY);
+	for (size_t i = 0; i < d->nedits; i++) {
+		const struct edit *e = &d->edits[i];
+		write_edit_head(e, i == 0, &text);
+		if (e->ready.p != NULL) {
+			// Base64 of two pieces is that of both where the first is a multiple of three bytes.
+			buf_add(&text, "  ", (3 - text.n % 3) % 3);
+			base64_encode(buf_str(&text), out);
+			buf_add_str(out, e->ready);
+			buf_clear(&text);
+		} else {
+			buf_add_str(&text, e->value);
+		}
+		buf_addc(&text, '}');
+	}
+	buf_addz(&text, d->nedits > 0 ? "]" : "[]");
+	base64_encode(buf_str(&text), out);
+	out->overflowed |= !buf_ok(&text);
 }

@@ -24,6 +24,7 @@ struct edit {
 	const char *op;   // "add" or "replace"
 	const char *path; // JSON Pointer, escaped
 	struct str value; // JSON text
+	struct str ready; // the value in base64 without padding, where that was made before; p NULL where not
 };
 
 #define WARNINGS_LIMIT 16 // of one pod; what more there is to say is said as a number
@@ -50,6 +51,8 @@ void decide(const struct catalog *catalog, const struct review *review, struct a
 
 // The edits as a JSON Patch (RFC 6902), "[]" where there are none.
 void decision_patch(const struct decision *d, struct buf *out) __attribute__((nonnull));
+// The same in base64, as an answer carries it. The patch has blanks where its pieces meet.
+void decision_patch_base64(const struct decision *d, struct buf *out) __attribute__((nonnull));
 
 // The profile of a selected pod, by the same rules as above; NULL with the reason in ret.
 const struct profile *decide_profile(const struct catalog *catalog, const struct pod *pod, struct str ns,

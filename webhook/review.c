@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-#include "common/encode.h"
 #include "common/json_write.h"
 
 #define GROUP_VERSION "admission.k8s.io/v1"
@@ -130,19 +129,19 @@ static void write_status(const struct answer *a, struct buf *out)
 static void write_patch(const struct answer *a, struct buf *out)
 {
 	buf_addz(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
-	base64_encode(a->patch, out);
+	buf_add_str(out, a->patch64);
 	buf_addc(out, '"');
 }
 
 void answer_write(const struct answer *a, struct buf *out)
 {
-	buf_expect(out, a->patch.n / 3 * 4 + a->message.n + ANSWER_MOSTLY);
+	buf_expect(out, a->patch64.n + a->message.n + ANSWER_MOSTLY);
 	buf_addz(out, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"" GROUP_VERSION "\",\"response\":{");
 	write_member(out, STR("uid"), a->uid);
 	buf_addz(out, a->allowed ? ",\"allowed\":true" : ",\"allowed\":false");
 	if (!a->allowed)
 		write_status(a, out);
-	if (a->patch.n > 0)
+	if (a->patch64.n > 0)
 		write_patch(a, out);
 	for (size_t i = 0; i < a->nwarnings; i++) {
 		buf_addz(out, i == 0 ? ",\"warnings\":[" : ",");

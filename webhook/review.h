@@ -47,7 +47,7 @@ struct answer {
 	int code;           // of a denial: 400, 403
 	const char *reason; // of a denial: a Kubernetes status reason, "Forbidden" or "BadRequest"
 	struct str message; // of a denial
-	struct str patch;   // JSON Patch text; n == 0 for none
+	struct str patch64; // base64 of a JSON Patch; n == 0 for none
 	const char *const *warnings;
 	size_t nwarnings;
 	const struct key_value *audit; // audit annotations

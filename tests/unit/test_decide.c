@@ -1,4 +1,5 @@
 // What is denied, warned about, or done to a selected pod; sizes have tests of their own.
+#include "common/encode.h"
 #include "common/version.h"
 #include "world.h"
 
@@ -250,6 +251,64 @@ static void test_broken_profile(void **state)
 
 // ---- What is written
 
+// The patch as an answer carries it, decoded.
+static struct buf carried_patch(const struct decision *d)
+{
+	CLEANUP_BUF
+	struct buf base64 = BUF_INIT(65536);
+	struct buf text = BUF_INIT(65536);
+	struct error err;
+	decision_patch_base64(d, &base64);
+	assert_true(buf_ok(&base64));
+	assert_int_equal(base64_decode(buf_str(&base64), &text, &err), 0);
+	return text;
+}
+
+// What is ready in base64 meets what is not at each remainder of three bytes.
+static void test_carried_patch(void **state)
+{
+	(void)state;
+	for (int n = 1; n <= 6; n++) {
+		struct world w = {0};
+		char *class = xasprintf("runtimeClassName: %.*s", n, "kkkkkk");
+		world_default(&w, "", class, "");
+		char *request = request_of("", ONE);
+		world_judge(&w, ENDPOINT_MUTATE, request);
+		CLEANUP_BUF
+		struct buf plain = BUF_INIT(65536);
+		CLEANUP_BUF
+		struct buf carried = carried_patch(&w.decision);
+		decision_patch(&w.decision, &plain);
+		json_auto_t *want = json_loads(buf_z(&plain), 0, NULL);
+		json_auto_t *got = json_loads(buf_z(&carried), 0, NULL);
+		assert_true(json_array_size(want) > 0 && json_equal(got, want));
+		free(class);
+		free(request);
+		world_release(&w);
+	}
+}
+
+// A patch that doesn't fit says so, wherever it ends.
+static void test_patch_limit(void **state)
+{
+	(void)state;
+	struct world w = {0};
+	world_default(&w, "", "", "");
+	char *request = request_of("", ONE);
+	world_judge(&w, ENDPOINT_MUTATE, request);
+	CLEANUP_BUF
+	struct buf whole = BUF_INIT(65536);
+	decision_patch_base64(&w.decision, &whole);
+	for (size_t max = 0; max <= whole.n; max++) {
+		CLEANUP_BUF
+		struct buf base64 = BUF_INIT(max);
+		decision_patch_base64(&w.decision, &base64);
+		assert_int_equal(buf_ok(&base64), max == whole.n);
+	}
+	free(request);
+	world_release(&w);
+}
+
 static void test_edits(void **state)
 {
 	(void)state;
@@ -409,6 +468,8 @@ int main(void)
 	ADD_TABLE(&t, decide_cases, test_decision);
 	ADD_TABLE(&t, broken_cases, test_broken_profile);
 	tests_add(&t, "the patch, whole", test_edits, NULL);
+	tests_add(&t, "the patch in base64", test_carried_patch, NULL);
+	tests_add(&t, "a patch that is too large", test_patch_limit, NULL);
 	tests_add(&t, "a second call changes nothing", test_second_call, NULL);
 	tests_add(&t, "foreign initdata is replaced, not added to", test_replaces_initdata, NULL);
 	tests_add(&t, "more warnings than are said", test_warnings_limit, NULL);

@@ -173,7 +173,7 @@ static struct write_case write_cases[] = {
 	 ANSWER("\"uid\":\"u\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":"
 			"\"a\xEF\xBF\xBD\"}")},
 	{"a patch",
-	 {.uid = STR("u"), .allowed = true, .patch = STR("[{}]")},
+	 {.uid = STR("u"), .allowed = true, .patch64 = STR("W3t9XQ==")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W3t9XQ==\"")},
 	{"warnings and notes",
 	 {.uid = STR("u"), .allowed = true, .warnings = two_warnings, .nwarnings = 2, .audit = two_notes, .naudit = 2},
