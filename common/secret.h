@@ -4,6 +4,7 @@
 #ifndef COCO_COMMON_SECRET_H
 #define COCO_COMMON_SECRET_H
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,5 +40,14 @@ static inline void secret_free_slot(char **slot)
 	secret_free(*slot);
 }
 #define CLEANUP_SECRET CLEANUP(secret_free_slot)
+
+// Takes a tree that nobody else has a reference to, nor to a part of it. NULL is fine. Wipes its texts, not its keys.
+void secret_json_free(json_t *root);
+
+static inline void secret_json_free_slot(json_t **slot)
+{
+	secret_json_free(*slot);
+}
+#define CLEANUP_SECRET_JSON CLEANUP(secret_json_free_slot)
 
 #endif

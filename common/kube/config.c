@@ -83,6 +83,16 @@ void kube_config_set_server(struct kube_config *c, const struct server_url *u)
 	c->tls = u->tls;
 }
 
+struct buf kube_text_buf(const struct kube_text *t, size_t max)
+{
+	struct buf b = BUF_INIT(max);
+	size_t size = t->data != NULL ? strlen(t->data) : 0;
+	if (t->data == NULL && t->file != NULL)
+		size = (size_t)file_mark(t->file).size;
+	buf_expect(&b, size < max && size + FILE_STEP_BYTES < max ? size + FILE_STEP_BYTES : max);
+	return b;
+}
+
 int kube_text_read(const struct kube_text *t, struct buf *out, struct error *err)
 {
 	if (t->data == NULL)
@@ -108,16 +118,6 @@ static void sources_release(struct sources *s)
 	}
 }
 
-// All the room that file_read_regular() will ask for, so that the text never moves.
-static struct buf file_buf(const char *path)
-{
-	struct buf b = BUF_INIT(KUBE_CONFIG_FILE_MAX);
-	off_t size = file_mark(path).size;
-	bool small = size >= 0 && (size_t)size < KUBE_CONFIG_FILE_MAX / 2;
-	buf_expect(&b, small ? (size_t)size + FILE_STEP_BYTES : KUBE_CONFIG_FILE_MAX);
-	return b;
-}
-
 static int add_source(struct sources *s, const char *path, struct error *err)
 {
 	if (s->n == KUBECONFIG_FILES_MAX)
@@ -127,7 +127,7 @@ static int add_source(struct sources *s, const char *path, struct error *err)
 	if (path[0] != '/' && folder == NULL)
 		return error_set(err, errno, "can't tell where %s is: %s; name it from the root on", path, strerror(errno));
 	s->name[s->n] = folder != NULL ? xasprintf("%s/%s", folder, path) : xstrdup(path);
-	s->text[s->n] = file_buf(s->name[s->n]);
+	s->text[s->n] = kube_text_buf(&(struct kube_text){.file = s->name[s->n]}, KUBE_CONFIG_FILE_MAX);
 	s->n++;
 	return file_read_regular(s->name[s->n - 1], &s->text[s->n - 1], err);
 }

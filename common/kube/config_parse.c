@@ -28,28 +28,10 @@ struct files {
 	size_t n;
 };
 
-// Every string of the tree was perhaps a secret. No deeper than YAML_DEPTH_MAX.
-static void wipe_strings(json_t *v)
-{
-	const char *key;
-	json_t *member;
-	size_t i;
-	if (json_is_string(v))
-		explicit_bzero((char *)(uintptr_t)json_string_value(v), json_string_length(v));
-	else if (json_is_object(v))
-		json_object_foreach (v, key, member)
-			wipe_strings(member);
-	else
-		json_array_foreach (v, i, member)
-			wipe_strings(member);
-}
-
 static void files_release(struct files *f)
 {
-	for (size_t i = 0; i < f->n; i++) {
-		wipe_strings(f->v[i].root);
-		json_decref(f->v[i].root);
-	}
+	for (size_t i = 0; i < f->n; i++)
+		secret_json_free(f->v[i].root);
 	free(f->v);
 }
 
@@ -155,8 +137,8 @@ static int check_file(const struct file *f, struct error *err)
 static void docs_wipe(struct yaml_docs *docs)
 {
 	for (size_t i = 0; i < docs->n; i++)
-		wipe_strings(docs->v[i].root);
-	yaml_docs_release(docs);
+		secret_json_free(docs->v[i].root);
+	free(docs->v);
 }
 
 static int read_file(const char *text, struct file *f, struct error *err)

@@ -1,13 +1,9 @@
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cases.h"
 #include "common/kube/config.h"
 #include "common/kube/server_url.h"
-#include "common/mem.h"
+#include "folder.h"
 
 // ---- Addresses
 
@@ -413,41 +409,10 @@ static void test_merge(void **state)
 
 // ---- Files, the environment and the pod
 
-static char folder[64];
-
 static int make_folder(void **state)
 {
-	(void)state;
-	char here[32] = "build/test_kube_config.XXXXXX";
-	if (mkdtemp(here) == NULL)
-		return -1;
-	(void)snprintf(folder, sizeof(folder), "%s", here);
-	return unsetenv("KUBECONFIG") + unsetenv("KUBERNETES_SERVICE_HOST") + unsetenv("KUBERNETES_SERVICE_PORT") +
-		   setenv("HOME", folder, 1);
-}
-
-static char *put(const char *name, const char *text)
-{
-	char *path = xasprintf("%s/%s", folder, name);
-	CLEANUP_FCLOSE
-	FILE *f = fopen(path, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	return path;
-}
-
-static void take_away(const char *name)
-{
-	CLEANUP_FREE
-	char *path = xasprintf("%s/%s", folder, name);
-	assert_int_equal(remove(path), 0);
-}
-
-static void make_sub(const char *name)
-{
-	CLEANUP_FREE
-	char *path = xasprintf("%s/%s", folder, name);
-	assert_int_equal(mkdir(path, 0700), 0);
+	return folder_make(state) + unsetenv("KUBECONFIG") + unsetenv("KUBERNETES_SERVICE_HOST") +
+		   unsetenv("KUBERNETES_SERVICE_PORT") + setenv("HOME", folder, 1);
 }
 
 static struct kube_config *must_load(const char *file, const char *context)
@@ -474,21 +439,22 @@ static void test_explicit(void **state)
 {
 	(void)state;
 	CLEANUP_FREE
-	char *cwd = getcwd(NULL, 0);
+	char *path = folder_put("one", USER("tokenFile: token"));
 	CLEANUP_FREE
-	char *path = put("one", USER("tokenFile: token"));
+	char *token = folder_path("token");
 	CLEANUP_FREE
-	char *missing = xasprintf("tokenFile %s/%s/token: No such file or directory", cwd, folder);
+	char *missing = xasprintf("tokenFile %s: No such file or directory", token);
 	must_fail(path, NULL, ENOENT, missing);
-	CLEANUP_FREE
-	char *token = put("token", "t");
+	folder_write("token", "t");
 	CLEANUP_KUBE_CONFIG
 	struct kube_config *c = must_load(path, NULL);
-	CLEANUP_FREE
-	char *want = xasprintf("%s/%s", cwd, token);
-	assert_string_equal(c->token.file, want); // absolute, though the name wasn't
-	take_away("one");
-	take_away("token");
+	assert_string_equal(c->token.file, token);
+	// Absolute, though its kubeconfig's name isn't.
+	CLEANUP_KUBE_CONFIG
+	struct kube_config *relative = must_load(strstr(path, "build/test_folder."), NULL);
+	assert_string_equal(relative->token.file, token);
+	folder_take("one");
+	folder_take("token");
 	must_fail(path, NULL, ENOENT, "can't open ");
 	must_fail("build", NULL, EINVAL, "is not a regular file");
 }
@@ -502,21 +468,21 @@ static void test_files_named(void **state)
 										USER("client-key: nix, client-certificate-data: eA==")};
 	for (size_t i = 0; i < COUNT(fields); i++) {
 		CLEANUP_FREE
-		char *path = put("one", texts[i]);
+		char *path = folder_put("one", texts[i]);
 		CLEANUP_FREE
 		char *want = xasprintf("one, context x: can't read the %s /", fields[i]);
 		must_fail(path, NULL, ENOENT, want);
 	}
-	take_away("one");
+	folder_take("one");
 }
 
 static void test_listed(void **state)
 {
 	(void)state;
 	CLEANUP_FREE
-	char *one = put("one", CONTEXT);
+	char *one = folder_put("one", CONTEXT);
 	CLEANUP_FREE
-	char *two = put("two", CLUSTER "users: [{name: u}]");
+	char *two = folder_put("two", CLUSTER "users: [{name: u}]");
 	CLEANUP_FREE
 	char *list = xasprintf(":%s/none:%s::%s:", folder, one, two);
 	assert_int_equal(setenv("KUBECONFIG", list, 1), 0);
@@ -534,21 +500,21 @@ static void test_listed(void **state)
 	assert_int_equal(setenv("KUBECONFIG", buf_z(&many), 1), 0);
 	must_fail(NULL, NULL, E2BIG, "KUBECONFIG names more than 64 files");
 	assert_int_equal(unsetenv("KUBECONFIG"), 0);
-	take_away("one");
-	take_away("two");
+	folder_take("one");
+	folder_take("two");
 }
 
 static void test_nul_byte(void **state)
 {
 	(void)state;
 	CLEANUP_FREE
-	char *path = xasprintf("%s/one", folder);
+	char *path = folder_path("one");
 	FILE *f = fopen(path, "w");
 	assert_non_null(f);
 	assert_int_equal(fwrite("a: b\0\n", 1, 6, f), 6);
 	assert_int_equal(fclose(f), 0);
 	must_fail(path, NULL, EINVAL, "one holds a NUL byte, so it is no kubeconfig");
-	take_away("one");
+	folder_take("one");
 }
 
 static void test_large(void **state)
@@ -560,12 +526,12 @@ static void test_large(void **state)
 	while (text.n < KUBE_CONFIG_FILE_MAX)
 		buf_addc(&text, 'x');
 	CLEANUP_FREE
-	char *path = put("one", buf_z(&text));
+	char *path = folder_put("one", buf_z(&text));
 	kube_config_free(must_load(path, NULL));
 	buf_addc(&text, 'x');
-	free(put("one", buf_z(&text)));
+	folder_write("one", buf_z(&text));
 	must_fail(path, NULL, EFBIG, "one is larger than the 4194304 bytes");
-	take_away("one");
+	folder_take("one");
 }
 
 static void test_home(void **state)
@@ -574,8 +540,10 @@ static void test_home(void **state)
 	CLEANUP_FREE
 	char *want = xasprintf("KUBECONFIG is not set, this is no pod, and there is no %s/.kube/config", folder);
 	must_fail(NULL, NULL, ENOENT, want);
-	make_sub(".kube");
-	free(put(".kube/config", USER("token: t")));
+	CLEANUP_FREE
+	char *sub = folder_path(".kube");
+	assert_int_equal(mkdir(sub, 0700), 0);
+	folder_write(".kube/config", USER("token: t"));
 	kube_config_free(must_load(NULL, NULL));
 	assert_int_equal(setenv("KUBECONFIG", "", 1), 0);
 	assert_int_equal(setenv("KUBERNETES_SERVICE_HOST", "", 1), 0);
@@ -586,8 +554,8 @@ static void test_home(void **state)
 	kube_config_free(must_load(NULL, NULL));
 	kube_config_free(must_load(NULL, "x"));
 	must_fail(NULL, "q", ENOENT, "there is no context \"q\"");
-	take_away(".kube/config");
-	take_away(".kube");
+	folder_take(".kube/config");
+	folder_take(".kube");
 	must_fail(NULL, NULL, ENOENT,
 			  "set automountServiceAccountToken, or name a kubeconfig file): the pod's service account: "
 			  "can't read the certificate-authority " KUBE_SERVICE_ACCOUNT_FOLDER "/ca.crt");
@@ -624,18 +592,18 @@ static void test_pod(void **state)
 	assert_int_equal(c->host != NULL ? setenv("KUBERNETES_SERVICE_HOST", c->host, 1) : 0, 0);
 	assert_int_equal(c->port != NULL ? setenv("KUBERNETES_SERVICE_PORT", c->port, 1) : 0, 0);
 	CLEANUP_FREE
-	char *token = put("token", "t");
+	char *token = folder_put("token", "t");
 	CLEANUP_FREE
-	char *ca = put("ca.crt", "x");
+	char *ca = folder_put("ca.crt", "x");
 	if (c->ns != NULL)
-		free(put("namespace", c->ns));
+		folder_write("namespace", c->ns);
 	CLEANUP_KUBE_CONFIG
 	struct kube_config *got = kube_config_in_cluster(folder, &err);
 	assert_int_equal(unsetenv("KUBERNETES_SERVICE_HOST") + unsetenv("KUBERNETES_SERVICE_PORT"), 0);
-	take_away("token");
-	take_away("ca.crt");
+	folder_take("token");
+	folder_take("ca.crt");
 	if (c->ns != NULL)
-		take_away("namespace");
+		folder_take("namespace");
 	if (c->server == NULL) {
 		assert_null(got);
 		if (strstr(err.msg, c->want) == NULL)
@@ -660,7 +628,7 @@ static void test_text(void **state)
 	CLEANUP_BUF
 	struct buf out = BUF_INIT(4);
 	CLEANUP_FREE
-	char *path = put("f", "cd");
+	char *path = folder_put("f", "cd");
 	char ab[] = "ab";
 	struct kube_text both = {ab, path};
 	struct kube_text file = {NULL, path};
@@ -670,16 +638,10 @@ static void test_text(void **state)
 	assert_int_equal(kube_text_read(&file, &out, &err), 0);
 	assert_string_equal(buf_z(&out), "abcd");
 	assert_int_equal(kube_text_read(&both, &out, &err), -EFBIG);
-	take_away("f");
+	folder_take("f");
 	buf_clear(&out);
 	assert_int_equal(kube_text_read(&file, &out, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, path));
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	return rmdir(folder);
 }
 
 int main(void)
@@ -706,5 +668,5 @@ int main(void)
 	ADD_TABLE(&t, pod_cases, test_pod);
 	tests_add(&t, "load: the home's file, and the pod", test_home, NULL);
 	tests_add(&t, "texts", test_text, NULL);
-	return _cmocka_run_group_tests("kube_config", t.v, t.n, make_folder, remove_folder);
+	return _cmocka_run_group_tests("kube_config", t.v, t.n, make_folder, folder_remove);
 }
