@@ -36,6 +36,8 @@ def suites(python):
     cocopipe, webhook = f"{ASAN}/bin/cocopipe", f"{ASAN}/bin/coco-webhook"
     for program in sorted((ROOT / "tests/unit").glob("test_*.c")):
         yield f"unit/{program.stem}", [f"{ASAN}/tests/unit/{program.stem}"], 120
+        if "pthread" in program.read_text():  # as hack/run-tests.sh finds what to build
+            yield f"unit-tsan/{program.stem}", [f"{TSAN}/tests/unit/{program.stem}"], 240
     for program in sorted((ROOT / "tests/fuzz").glob("fuzz_*.c")):
         name = program.stem.removeprefix("fuzz_")
         yield f"fuzz-replay/{name}", [f"{ASAN}/tests/fuzz/{program.stem}", f"tests/fuzz/corpus/{name}"], 300
