@@ -14,6 +14,7 @@
 #include "common/kube/answer.h"
 #include "common/kube/reflector.h"
 #include "common/mem.h"
+#include "common/thread.h"
 
 #define WATCH_MIN_S 300
 #define WATCH_MAX_S 600
@@ -164,7 +165,7 @@ static void tell_trouble(struct kube_informer *i, enum reflector_step step, int 
 
 static void tell_odd(struct kube_informer *i, enum reflector_step step, const struct error *err)
 {
-	tell_trouble(i, step, err->code, 200, err->msg, -1);
+	tell_trouble(i, step, err->code, 0, err->msg, -1);
 }
 
 // ---- Objects
@@ -334,7 +335,7 @@ static void *lister_run(void *ctx)
 	for (;;) {
 		(void)pthread_mutex_lock(&s->lock);
 		while (s->queue == NULL && !s->stopping)
-			(void)pthread_cond_wait(&s->wake, &s->lock);
+			thread_cond_wait(&s->wake, &s->lock, -1);
 		struct kube_informer *i = s->queue;
 		if (i != NULL && (s->queue = i->next_queued) == NULL)
 			s->queue_end = &s->queue;
@@ -347,7 +348,7 @@ static void *lister_run(void *ctx)
 
 // ---- Streams: on the watcher's thread
 
-// Gives the stream up from within its handler.
+// From within its handler: gives the stream up, or its handle back where it has ended.
 static void stream_drop(struct kube_informer *i)
 {
 	kube_watch_cancel(i->stream);
@@ -376,8 +377,9 @@ static struct reflector_next stream_over(struct kube_informer *i, const struct k
 	if (next.refused_stream)
 		atomic_store(&i->set->streamed_lists, STREAMED_LISTS_NO);
 	if (next.delay_ms > 0) {
+		bool refused = status->http >= 300;
 		atomic_fetch_add(&i->failures, 1);
-		tell_trouble(i, REFLECTOR_WATCH, status->http, status->http, message, next.delay_ms);
+		tell_trouble(i, REFLECTOR_WATCH, status->http, refused ? status->http : 0, message, next.delay_ms);
 	}
 	return next;
 }
@@ -386,7 +388,7 @@ static struct reflector_next stream_garbled(struct kube_informer *i, const struc
 {
 	struct reflector_next next = reflector_stream_garbled(&i->reflector);
 	atomic_fetch_add(&i->failures, 1);
-	tell_trouble(i, REFLECTOR_WATCH, err->code, 200, err->msg, next.delay_ms);
+	tell_trouble(i, REFLECTOR_WATCH, err->code, 0, err->msg, next.delay_ms);
 	return next;
 }
 
@@ -466,9 +468,8 @@ static void stream_event(void *ctx, struct str text)
 static void stream_ended(void *ctx, int http, struct str status_body, const char *reason)
 {
 	struct kube_informer *i = ctx;
-	i->stream = NULL;
-	atomic_store(&i->live, false);
 	if (!informer_enter(i)) {
+		stream_drop(i);
 		informer_unref(i);
 		return;
 	}
@@ -486,6 +487,7 @@ static void stream_ended(void *ctx, int http, struct str status_body, const char
 		json_decref(body);
 	}
 	struct reflector_next next = stream_over(i, &status, err.msg);
+	stream_drop(i); // now, as the arguments were the stream's
 	informer_leave(i, &next);
 }
 
@@ -528,7 +530,7 @@ static void watch_due(void *ctx, bool ran)
 	informer_leave(i, NULL);
 }
 
-// After a removal: from here on the watcher's thread can't be about to end the stream by itself.
+// After a removal. Here rather than in the removal, as the stream is the watcher's thread's alone.
 static void stream_end(void *ctx, bool ran)
 {
 	struct kube_informer *i = ctx;
@@ -567,7 +569,7 @@ struct kube_informer *kube_informer_add(struct kube_informers *s, const struct k
 	i->path = buf_take(&path);
 	i->store = kube_store_new(config->indexes, config->nindexes);
 	(void)pthread_mutex_init(&i->lock, NULL);
-	(void)pthread_cond_init(&i->idle, NULL);
+	thread_cond_init(&i->idle);
 	i->refs = 2; // the owner's and the runner's
 	reflector_init(&i->reflector, s->config.backoff_first_ms, s->config.backoff_max_ms, backoff_seed());
 
@@ -597,7 +599,7 @@ static void informer_end(struct kube_informer *i)
 	(void)pthread_mutex_lock(&i->lock);
 	i->gone = true;
 	while (i->entered)
-		(void)pthread_cond_wait(&i->idle, &i->lock);
+		thread_cond_wait(&i->idle, &i->lock, -1);
 	i->refs++; // for stream_end
 	(void)pthread_mutex_unlock(&i->lock);
 	kube_store_free(i->store);
@@ -621,10 +623,8 @@ struct kube_informers *kube_informers_start(const struct kube_informers_config *
 	s->config = *config;
 	s->queue_end = &s->queue;
 	(void)pthread_mutex_init(&s->lock, NULL);
-	(void)pthread_cond_init(&s->wake, NULL);
-	// No thread to be had: as out of memory.
-	if (pthread_create(&s->lister, NULL, lister_run, s) != 0)
-		abort();
+	thread_cond_init(&s->wake);
+	thread_start(&s->lister, "lister", lister_run, s);
 	return s;
 }
 
