@@ -26,7 +26,9 @@
 #define KUBE_CONNECT_TIMEOUT_MS 10000
 #define KUBE_ANSWER_MAX ((size_t)64 * 1024 * 1024) // unpacked
 #define KUBE_PAGE 500                              // objects a list page, as client-go's reflector asks for
+#define KUBE_PAGES_MAX 10000                       // of one list
 #define KUBE_HANDLES_MAX 4
+#define KUBE_TRIES_MAX 6 // of one request
 
 struct kube_client_options {
 	const char *user_agent;  // "coco-webhook/0.1.0 (linux/amd64)"
