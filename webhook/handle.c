@@ -2,6 +2,7 @@
 
 #include "common/names.h"
 #include "common/version.h"
+#include "webhook/validate_resources.h"
 
 #define AUDIT_MAX 5
 #define PATCH_BASE64_MAX (((size_t)1024 * 1024 + 2) / 3 * 4)
@@ -53,7 +54,9 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 		.uid = review->uid,
 		.allowed = d->verdict != VERDICT_DENIED,
 		.code = d->code,
-		.reason = d->code == 400 ? "BadRequest" : "Forbidden",
+		.reason = d->code == 400   ? "BadRequest"
+				  : d->code == 422 ? "Invalid"
+								   : "Forbidden",
 		.message = str_from(d->message),
 		.patch64 = buf_str(&patch),
 		.warnings = d->warnings,
@@ -65,21 +68,27 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 }
 
 // What can't be judged must not be let through: rules of a webhook configuration may be wrong, or a peer may lie.
-static const char *unfit(const struct review *r, struct arena *arena)
+static const char *unfit_operation(const struct review *r, struct arena *arena)
 {
 	static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT"};
-	bool known = false;
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
-		known |= str_is(r->operation, operations[i]);
+		if (str_is(r->operation, operations[i]))
+			return NULL;
+	return arena_printf(arena, "request.operation is \"%.*s\"; it must be CREATE, UPDATE, DELETE or CONNECT",
+						STR_ARG(r->operation));
+}
+
+static const char *unfit_pod(const struct review *r, struct arena *arena)
+{
 	if (!review_is_pod(r))
 		return arena_printf(
 			arena,
 			"coco-webhook was asked about \"%.*s\" of group \"%.*s\", version \"%.*s\"; it takes pods of v1: "
 			"correct the rules of the webhook configuration",
 			STR_ARG(r->resource), STR_ARG(r->group), STR_ARG(r->version));
-	if (!known)
-		return arena_printf(arena, "request.operation is \"%.*s\"; it must be CREATE, UPDATE, DELETE or CONNECT",
-							STR_ARG(r->operation));
+	const char *why = unfit_operation(r, arena);
+	if (why != NULL)
+		return why;
 	// Subresources bring other objects (a Binding, PodExecOptions), but for the one that is judged.
 	bool brings_pod = r->sub_resource.n == 0 || str_is(r->sub_resource, "ephemeralcontainers");
 	if (!brings_pod || !(str_is(r->operation, "CREATE") || str_is(r->operation, "UPDATE")))
@@ -99,9 +108,12 @@ static bool mutates(enum endpoint endpoint)
 void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *r, struct arena *arena,
 				   struct explain *explain, struct decision *ret)
 {
-	const char *why = unfit(r, arena);
+	bool resources = endpoint == ENDPOINT_VALIDATE_RESOURCES;
+	const char *why = resources ? unfit_operation(r, arena) : unfit_pod(r, arena);
 	if (why != NULL)
 		refuse(ret, "Unfit", 400, why);
+	else if (resources)
+		validate_resource(r, arena, ret);
 	else if (!mutates(endpoint))
 		validate(catalog, r, arena, ret);
 	else if (str_is(r->operation, "CREATE") && r->sub_resource.n == 0)
@@ -115,7 +127,8 @@ void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct
 {
 	struct error err;
 	ret->status = 200;
-	enum review_fault fault = review_read(body, arena, &ret->review, &err);
+	enum review_fault fault = endpoint == ENDPOINT_VALIDATE_RESOURCES ? review_read_raw(body, arena, &ret->review, &err)
+																	  : review_read(body, arena, &ret->review, &err);
 	ret->review.namespace_enabled = endpoint == ENDPOINT_MUTATE_ENABLED || endpoint == ENDPOINT_VALIDATE_ENABLED;
 	if (fault == REVIEW_MALFORMED) {
 		ret->status = 400;

@@ -1,4 +1,4 @@
-// From the text of an AdmissionReview to the text of its answer: /mutate-pods and /validate-pods. PURE
+// From the text of an AdmissionReview to the text of its answer: /mutate-pods, /validate-pods, /validate-resources. PURE
 #ifndef COCO_WEBHOOK_HANDLE_H
 #define COCO_WEBHOOK_HANDLE_H
 
@@ -6,10 +6,17 @@
 #include "common/catalog.h"
 #include "webhook/mutate.h"
 
-// The last two are for TaskRun pods of enabled namespaces: the webhook configurations send a pod there when their own
+// Those with ENABLED are for TaskRun pods of enabled namespaces: the webhook configurations send a pod there when their own
 // namespaceSelector has found the namespace enabled, so that it is protected though we may not know the namespace yet.
 // A pod with label "false" is sent there only where the namespace doesn't allow to opt out.
-enum endpoint { ENDPOINT_MUTATE, ENDPOINT_VALIDATE, ENDPOINT_MUTATE_ENABLED, ENDPOINT_VALIDATE_ENABLED, ENDPOINTS };
+enum endpoint {
+	ENDPOINT_MUTATE,
+	ENDPOINT_VALIDATE,
+	ENDPOINT_MUTATE_ENABLED,
+	ENDPOINT_VALIDATE_ENABLED,
+	ENDPOINT_VALIDATE_RESOURCES,
+	ENDPOINTS
+};
 
 // What a handled review was, for logs and metrics. Text is borrowed from body, arena or catalog.
 struct handled {
@@ -22,7 +29,7 @@ struct handled {
 void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,
 				   struct buf *out, struct handled *ret) __attribute__((nonnull));
 
-// The same, for a review that was read already. explain may be NULL.
+// The same, for a review that was read already, as the endpoint wants it. explain may be NULL.
 void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *review,
 				   struct arena *arena, struct explain *explain, struct decision *ret)
 	__attribute__((nonnull(2, 3, 4, 6)));

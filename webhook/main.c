@@ -64,7 +64,7 @@ static const struct command_spec command = {
 	.name = "coco-webhook",
 	.usage = "[options]",
 	.about = "Makes labelled Tekton TaskRun pods confidential: a Kubernetes admission webhook that serves\n"
-			 "/mutate-pods and /validate-pods.",
+			 "/mutate-pods, /validate-pods and /validate-resources.",
 	.options = options,
 	.noptions = sizeof(options) / sizeof(options[0]),
 };

@@ -32,7 +32,7 @@ struct edit {
 struct decision {
 	enum verdict verdict;
 	const char *cause;             // one word for metrics and logs: NotSelected, Mutated, ProfileMissing, ...
-	int code;                      // of a denial: 400 where the request is wrong, else 403
+	int code;                      // of a denial: 400 where the request is wrong, 422 where the object is, else 403
 	const char *message;           // of a denial
 	const struct profile *profile; // borrowed from the catalog; NULL before one was found
 	const struct catalog_profile *entry;

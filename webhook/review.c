@@ -24,15 +24,19 @@ static void read_resource(struct json_read *r, struct review *ret)
 	}
 }
 
-static bool read_pod(struct json_read *r, struct pod *ret)
+// Into text where that isn't NULL, else into pod.
+static bool read_object(struct json_read *r, struct str *text, struct pod *pod)
 {
 	if (json_read_null(r))
 		return false;
-	pod_read(r, ret);
+	if (text != NULL)
+		*text = json_skip(r);
+	else
+		pod_read(r, pod);
 	return true;
 }
 
-static void read_request(struct json_read *r, struct review *ret)
+static void read_request(struct json_read *r, bool raw, struct review *ret)
 {
 	struct str key;
 	if (!json_enter_object(r))
@@ -57,15 +61,16 @@ static void read_request(struct json_read *r, struct review *ret)
 		else if (str_is(key, "dryRun"))
 			ret->dry_run = json_read_bool(r);
 		else if (str_is(key, "object"))
-			ret->has_object = read_pod(r, &ret->object);
+			ret->has_object = read_object(r, raw ? &ret->object_text : NULL, &ret->object);
 		else if (str_is(key, "oldObject"))
-			ret->has_old_object = read_pod(r, &ret->old_object);
+			ret->has_old_object = read_object(r, raw ? &ret->old_object_text : NULL, &ret->old_object);
 		else
 			(void)json_skip(r);
 	}
 }
 
-enum review_fault review_read(struct str body, struct arena *arena, struct review *ret, struct error *err)
+static enum review_fault read_review(struct str body, bool raw, struct arena *arena, struct review *ret,
+									 struct error *err)
 {
 	*ret = (struct review){0};
 	struct json_read r __attribute__((uninitialized)); // 5 KiB, of which json_read_init() sets what counts
@@ -80,7 +85,7 @@ enum review_fault review_read(struct str body, struct arena *arena, struct revie
 			else if (str_is(key, "apiVersion"))
 				version = json_read_string(&r);
 			else if (str_is(key, "request"))
-				read_request(&r, ret);
+				read_request(&r, raw, ret);
 			else
 				(void)json_skip(&r);
 		}
@@ -98,6 +103,16 @@ enum review_fault review_read(struct str body, struct arena *arena, struct revie
 		return REVIEW_MALFORMED;
 	}
 	return REVIEW_OK;
+}
+
+enum review_fault review_read(struct str body, struct arena *arena, struct review *ret, struct error *err)
+{
+	return read_review(body, false, arena, ret, err);
+}
+
+enum review_fault review_read_raw(struct str body, struct arena *arena, struct review *ret, struct error *err)
+{
+	return read_review(body, true, arena, ret, err);
 }
 
 bool review_is_pod(const struct review *r)

@@ -21,8 +21,11 @@ struct review {
 	// Not in the body: the API server sent the request to the path for enabled namespaces, whose selectors it knows best.
 	bool namespace_enabled;
 	bool has_object, has_old_object;
+	// What review_read reads:
 	struct pod object;
 	struct pod old_object;
+	// What review_read_raw reads: JSON that was checked, not looked at.
+	struct str object_text, old_object_text;
 };
 
 enum review_fault {
@@ -35,6 +38,10 @@ enum review_fault {
 enum review_fault review_read(struct str body, struct arena *arena, struct review *ret, struct error *err)
 	__attribute__((nonnull, warn_unused_result));
 
+// The same for a review about anything else: its objects are kept as text.
+enum review_fault review_read_raw(struct str body, struct arena *arena, struct review *ret, struct error *err)
+	__attribute__((nonnull, warn_unused_result));
+
 // About pods themselves, or a subresource of them.
 bool review_is_pod(const struct review *r) __attribute__((nonnull));
 
@@ -44,8 +51,8 @@ struct str review_namespace(const struct review *r) __attribute__((nonnull));
 struct answer {
 	struct str uid;
 	bool allowed;
-	int code;           // of a denial: 400, 403
-	const char *reason; // of a denial: a Kubernetes status reason, "Forbidden" or "BadRequest"
+	int code;           // of a denial: 400, 403, 422
+	const char *reason; // of a denial: a Kubernetes status reason: "BadRequest", "Forbidden", "Invalid"
 	struct str message; // of a denial
 	struct str patch64; // base64 of a JSON Patch; n == 0 for none
 	const char *const *warnings;

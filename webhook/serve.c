@@ -15,8 +15,8 @@
 
 enum outcome { OUTCOME_MUTATED, OUTCOME_ALLOWED, OUTCOME_DENIED, OUTCOME_MALFORMED, OUTCOMES };
 
-static struct metric_series admission_series[] = {ADMISSION_OUTCOMES("mutate-pods"),
-												  ADMISSION_OUTCOMES("validate-pods")};
+static struct metric_series admission_series[] = {
+	ADMISSION_OUTCOMES("mutate-pods"), ADMISSION_OUTCOMES("validate-pods"), ADMISSION_OUTCOMES("validate-resources")};
 static struct metric admissions = {.name = "coco_webhook_admissions_total",
 								   .help = "Admission reviews answered.",
 								   .type = METRIC_COUNTER,
@@ -24,12 +24,13 @@ static struct metric admissions = {.name = "coco_webhook_admissions_total",
 								   .n = sizeof(admission_series) / sizeof(admission_series[0])};
 
 static struct metric_histogram_series duration_series[] = {{.labels = "endpoint=\"mutate-pods\""},
-														   {.labels = "endpoint=\"validate-pods\""}};
+														   {.labels = "endpoint=\"validate-pods\""},
+														   {.labels = "endpoint=\"validate-resources\""}};
 static struct metric_histogram durations = {.name = "coco_webhook_admission_duration_seconds",
 											.help =
 												"Time to decide about an admission review, without network and TLS.",
 											.series = duration_series,
-											.n = 2};
+											.n = sizeof(duration_series) / sizeof(duration_series[0])};
 
 static struct metric_series profile_series[] = {
 	{"state=\"good\"", 0}, {"state=\"stale\"", 0}, {"state=\"invalid\"", 0}};
@@ -117,21 +118,6 @@ static enum outcome outcome_of(const struct handled *h)
 	return h->decision.nedits > 0 ? OUTCOME_MUTATED : OUTCOME_ALLOWED;
 }
 
-static void log_review(const char *endpoint, const struct handled *h, int64_t us)
-{
-	const struct review *r = &h->review;
-	const struct decision *d = &h->decision;
-	enum log_level level = d->verdict == VERDICT_DENIED       ? LOG_WARN
-						   : d->verdict == VERDICT_LEFT_ALONE ? LOG_DEBUG
-															  : LOG_INFO;
-	LOG_CALL(level, d->verdict == VERDICT_DENIED ? "denied" : "reviewed", LOG_Z("endpoint", endpoint),
-			 LOG_S("uid", r->uid), LOG_S("operation", r->operation), LOG_S("namespace", r->ns),
-			 LOG_S("pod", pod_display_name(&r->object)), LOG_S("user", r->user), LOG_B("dryRun", r->dry_run),
-			 LOG_Z("decision", d->cause), LOG_Z("profile", d->profile != NULL ? d->profile->name : NULL),
-			 LOG_I("vmMiB", d->sizing.vm_mib), LOG_I("warnings", d->nwarnings), LOG_Z("reason", d->message),
-			 LOG_I("us", us));
-}
-
 // By endpoint. Both paths of a kind count as one in metrics and logs.
 static const struct {
 	const char *path;
@@ -142,7 +128,30 @@ static const struct {
 	[ENDPOINT_MUTATE_ENABLED] = {"/mutate-pods/enabled-namespace", "mutate-pods", 0},
 	[ENDPOINT_VALIDATE] = {"/validate-pods", "validate-pods", 1},
 	[ENDPOINT_VALIDATE_ENABLED] = {"/validate-pods/enabled-namespace", "validate-pods", 1},
+	[ENDPOINT_VALIDATE_RESOURCES] = {"/validate-resources", "validate-resources", 2},
 };
+
+// A pod that is left alone is none of ours; our own resources always are.
+static enum log_level level_of(enum endpoint endpoint, const struct decision *d)
+{
+	if (d->verdict == VERDICT_DENIED)
+		return LOG_WARN;
+	return d->verdict == VERDICT_CONFIDENTIAL || endpoint == ENDPOINT_VALIDATE_RESOURCES ? LOG_INFO : LOG_DEBUG;
+}
+
+static void log_review(enum endpoint endpoint, const struct handled *h, int64_t us)
+{
+	const struct review *r = &h->review;
+	const struct decision *d = &h->decision;
+	bool pods = endpoint != ENDPOINT_VALIDATE_RESOURCES;
+	enum log_level level = level_of(endpoint, d);
+	LOG_CALL(level, d->verdict == VERDICT_DENIED ? "denied" : "reviewed", LOG_Z("endpoint", endpoints[endpoint].name),
+			 LOG_S("uid", r->uid), LOG_S("operation", r->operation), LOG_S("namespace", r->ns),
+			 LOG_S(pods ? "pod" : "object", pods ? pod_display_name(&r->object) : r->name), LOG_S("user", r->user),
+			 LOG_B("dryRun", r->dry_run), LOG_Z("decision", d->cause),
+			 LOG_Z("profile", d->profile != NULL ? d->profile->name : NULL), LOG_I("vmMiB", d->sizing.vm_mib),
+			 LOG_I("warnings", d->nwarnings), LOG_Z("reason", d->message), LOG_I("us", us));
+}
 
 static void serve_review(void *ctx, const struct http_request *req, struct http_response *resp)
 {
@@ -165,7 +174,7 @@ static void serve_review(void *ctx, const struct http_request *req, struct http_
 	size_t series = endpoints[e->endpoint].series;
 	metric_add(&admission_series[series * OUTCOMES + (size_t)outcome_of(&h)], 1);
 	metric_observe_us(&durations, &duration_series[series], (uint64_t)us);
-	log_review(endpoints[e->endpoint].name, &h, us);
+	log_review(e->endpoint, &h, us);
 	catalog_unref(catalog);
 }
 

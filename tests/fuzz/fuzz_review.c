@@ -1,4 +1,4 @@
-// Bytes to both endpoints: no crash, always an answer that is JSON, and a pod that is to be confidential is refused or
+// Bytes to each kind of endpoint: no crash, always an answer that is JSON; a profile that may be stored decodes; and a pod that is to be confidential is refused or
 // has its protections after the patch, at which a second look has nothing left to add.
 #include <stdint.h>
 #include <stdio.h>
@@ -171,15 +171,31 @@ static void check_review(json_t *review, const struct outcome *mutated, const st
 	check_second(review, ENDPOINT_VALIDATE, mutated->patch != NULL ? mutated->patch : "");
 }
 
+// Only an object that is being deleted, or was no better before, may be stored as it is.
+static void check_profile(const json_t *review, const struct outcome *stored)
+{
+	const json_t *request = json_object_get(review, "request");
+	const char *operation = json_string_value(json_object_get(request, "operation"));
+	const char *sub = json_string_value(json_object_get(request, "subResource"));
+	struct profile_spec spec;
+	struct error err;
+	if (is(operation, "CREATE") && (sub == NULL || sub[0] == '\0') && stored->allowed)
+		must(profile_decode(json_object_get(request, "object"), &spec, &err) == 0, "profile", err.msg);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	const struct str body = {(const char *)data, n};
 	struct outcome mutated = ask(ENDPOINT_MUTATE, body);
 	struct outcome validated = ask(ENDPOINT_VALIDATE, body);
+	struct outcome stored = ask(ENDPOINT_VALIDATE_RESOURCES, body);
 	// Numbers that jansson can't hold are text for our reader; such a review is left to the other checks.
 	json_auto_t *review = json_loadb(body.p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	if (review != NULL && mutated.answer != NULL)
 		check_review(review, &mutated, &validated);
+	if (review != NULL && stored.answer != NULL)
+		check_profile(review, &stored);
+	json_decref(stored.answer);
 	json_decref(mutated.answer);
 	json_decref(validated.answer);
 	return 0;
