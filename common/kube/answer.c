@@ -1,11 +1,13 @@
 #include "common/kube/answer.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/buf.h"
 
 #define KIND_MAX ((size_t)1024)
+#define EXACT_BELOW 0x1p53 // what a double holds exactly, one by one
 
 // jansson's own messages quote the text.
 static const char *what_is_wrong(enum json_error_code code)
@@ -30,14 +32,41 @@ static const char *what_is_wrong(enum json_error_code code)
 	}
 }
 
+// The integer that a real stands for, new; NULL where it stands for none, or a double might not have held it exactly.
+static json_t *as_integer(const json_t *v)
+{
+	double d = json_real_value(v);
+	return json_is_real(v) && d == trunc(d) && fabs(d) < EXACT_BELOW ? json_integer((json_int_t)d) : NULL;
+}
+
+// As deep as the reader goes.
+static void restore_integers(json_t *tree)
+{
+	json_t *whole;
+	for (void *i = json_object_iter(tree); i != NULL; i = json_object_iter_next(tree, i)) {
+		if ((whole = as_integer(json_object_iter_value(i))) != NULL)
+			(void)json_object_iter_set_new(tree, i, whole);
+		else
+			restore_integers(json_object_iter_value(i));
+	}
+	for (size_t i = 0; i < json_array_size(tree); i++) {
+		if ((whole = as_integer(json_array_get(tree, i))) != NULL)
+			(void)json_array_set_new(tree, i, whole);
+		else
+			restore_integers(json_array_get(tree, i));
+	}
+}
+
 json_t *kube_answer_read(struct str text, struct error *err)
 {
 	json_error_t e;
 	const char *p = text.p != NULL ? text.p : "";
 	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
 	json_t *tree = json_loadb(p, text.n, flags, &e);
-	if (tree == NULL && json_error_code(&e) == json_error_numeric_overflow)
+	if (tree == NULL && json_error_code(&e) == json_error_numeric_overflow) {
 		tree = json_loadb(p, text.n, flags | JSON_DECODE_INT_AS_REAL, &e);
+		restore_integers(tree);
+	}
 	if (tree == NULL)
 		(void)error_set(err, EIO, "the answer can't be read: %s, at byte %d of %zu", what_is_wrong(json_error_code(&e)),
 						e.position, text.n);

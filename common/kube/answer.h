@@ -10,8 +10,8 @@
 
 // A new tree, NULL with EIO. Duplicate keys are refused. \u0000 in a text is taken, since anyone may write that into an
 // annotation, and one object must not spoil a list: C's functions see such a text up to there. So is an integer that 64
-// bits can't hold, as 1e20 comes in a number of somebody's resource: all integers of that answer are reals then. No part
-// of the text goes into the message, as it may be a Secret.
+// bits can't hold, as 1e20 comes in a number of somebody's resource: it is a real, and in that answer so are all integers
+// from 2^53 on. No part of the text goes into the message, as it may be a Secret.
 json_t *kube_answer_read(struct str text, struct error *err) __attribute__((warn_unused_result, nonnull));
 
 struct kube_list_page {

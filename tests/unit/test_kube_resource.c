@@ -237,6 +237,23 @@ static void test_answer(void **state)
 	assert_null(strstr(err.msg, "secret"));
 }
 
+// One number that is too large must not turn its neighbours into something else.
+static void test_integer_beyond(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	json_auto_t *v = kube_answer_read(
+		str_from("{\"a\":[1e20,100000000000000000000,{\"b\":[3,-7,0.5,[]]}],\"c\":8589934592,\"d\":9007199254740991,"
+				 "\"e\":9007199254740993}"),
+		&err);
+	json_auto_t *want = json_loads("{\"a\":[1e20,1e20,{\"b\":[3,-7,0.5,[]]}],\"c\":8589934592,\"d\":9007199254740991,"
+								   "\"e\":9007199254740992.0}",
+								   0, NULL);
+	assert_string_equal(err.msg, "");
+	assert_non_null(want);
+	assert_true(json_equal(v, want));
+}
+
 struct page_case {
 	const char *name;
 	const char *list;
@@ -308,6 +325,7 @@ int main(void)
 	ADD_TABLE(&t, key_cases, test_key);
 	tests_add(&t, "key: empty namespace", test_key_of_empty_namespace, NULL);
 	ADD_TABLE(&t, answer_cases, test_answer);
+	tests_add(&t, "answer: integer beyond, and its neighbours", test_integer_beyond, NULL);
 	ADD_TABLE(&t, page_cases, test_page);
 	return tests_run("kube_resource", &t);
 }
