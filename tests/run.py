@@ -50,6 +50,8 @@ def suites(python):
     yield "hostile", [python, "tests/corpus/test_hostile.py", webhook, "build/bin/coco-webhook"], 300
     yield "http/asan", [system, "tests/http/test_http_server.py", f"{ASAN}/tests/echo_server"], 300
     yield "http/tsan", [system, "tests/http/test_http_server.py", f"{TSAN}/tests/echo_server"], 300
+    yield "kube/client", [system, "tests/kube/test_client.py", f"{ASAN}/tests/kube_call"], 600
+    yield "kube/client-tsan", [system, "tests/kube/test_client.py", f"{TSAN}/tests/kube_call", "-k", "threads"], 300
     yield "kube/fault-proxy", [system, "tests/kube/test_fault_proxy.py"], 300
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
