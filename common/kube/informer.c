@@ -101,7 +101,7 @@ static bool informer_enter(struct kube_informer *i)
 static void list_due(void *ctx, bool ran);
 static void watch_due(void *ctx, bool ran);
 
-// Under the informer's lock, so that its removal, and the set's end, come either before or after.
+// Under the informer's lock: its removal waits, and so does the set's end.
 static void queue_list(struct kube_informer *i)
 {
 	struct kube_informers *s = i->set;
@@ -119,17 +119,12 @@ static void informer_leave(struct kube_informer *i, const struct reflector_next 
 	(void)pthread_mutex_lock(&i->lock);
 	i->entered = false;
 	(void)pthread_cond_broadcast(&i->idle);
-	bool drop = next != NULL && i->gone;
-	if (next != NULL && !drop) {
-		if (next->step == REFLECTOR_LIST && next->delay_ms == 0)
-			queue_list(i);
-		else
-			kube_watcher_after(i->set->config.watcher, next->delay_ms,
-							   next->step == REFLECTOR_LIST ? list_due : watch_due, i);
-	}
+	if (next != NULL && next->step == REFLECTOR_LIST && next->delay_ms == 0)
+		queue_list(i);
+	else if (next != NULL)
+		kube_watcher_after(i->set->config.watcher, next->delay_ms, next->step == REFLECTOR_LIST ? list_due : watch_due,
+						   i);
 	(void)pthread_mutex_unlock(&i->lock);
-	if (drop)
-		informer_unref(i);
 }
 
 static void list_due(void *ctx, bool ran)
@@ -427,7 +422,6 @@ static bool event_apply(struct kube_informer *i, struct kube_event *e, const str
 		CLEANUP_FREE
 		char *key = kube_key(kube_namespace(e->object), kube_name(e->object));
 		atomic_fetch_add(&i->events, 1);
-		(void)reflector_seen(&i->reflector, key, NULL, "");
 		reflector_advance(&i->reflector, kube_resource_version(e->object));
 		object_remove(i, key);
 		return false;

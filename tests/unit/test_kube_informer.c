@@ -711,10 +711,14 @@ static void test_path(void **state)
 	// The caller's strings may go at once.
 	char labels[] = "a in (b,c)";
 	char fields[] = "metadata.name=n";
+	char group[] = "g.io";
+	struct kube_resource resource = {group, "v2", "things", "Thing", true};
+	config.resource = &resource;
 	config.ns = "team";
 	config.selector = (struct kube_selector){.labels = labels, .fields = fields, .metadata_only = true};
 	(void)kube_informer_add(s, &config);
-	labels[0] = fields[0] = 'X';
+	labels[0] = fields[0] = group[0] = 'X';
+	resource = (struct kube_resource){0};
 	act("g");
 	char *path = last_stream()->path;
 	char *seconds = strstr(path, "timeoutSeconds=");
@@ -722,7 +726,7 @@ static void test_path(void **state)
 	long asked = strtol(seconds + 15, NULL, 10);
 	assert_in_range((unsigned long)asked, 300, 600);
 	memcpy(seconds + 15, "NNN", 3);
-	assert_text(path, "/api/v1/namespaces/team/things?watch=true&allowWatchBookmarks=true&resourceVersion=1%2F0"
+	assert_text(path, "/apis/g.io/v2/namespaces/team/things?watch=true&allowWatchBookmarks=true&resourceVersion=1%2F0"
 					  "&timeoutSeconds=NNN&labelSelector=a%20in%20%28b%2Cc%29&fieldSelector=metadata.name%3Dn");
 	assert_text(last_stream()->accept, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
 	assert_log("version list/team?a in (b,c) synced watch@1%2F0");
@@ -896,6 +900,24 @@ static void test_remove_listing(void **state)
 	act("g");
 	assert_log("version list list a:->1 synced watch@10");
 	finish(s);
+}
+
+static void test_remove_queued(void **state)
+{
+	(void)state;
+	struct kube_informers *s = start("@10", 0);
+	hold_lists(true);
+	const struct kube_informer_config config = plain_config();
+	(void)kube_informer_add(s, &config);
+	struct kube_informer *i = kube_informer_add(s, &config);
+	wait_held();
+	kube_informer_remove(i);
+	hold_lists(false);
+	act("g");
+	kube_informers_stop(s);
+	// Nothing was asked for the one that was gone when its turn came.
+	assert_log("version list synced watch@10");
+	finish(NULL);
 }
 
 // A stop waits for the list that is under way, and for nothing else.
@@ -1123,6 +1145,7 @@ int main(void)
 	tests_add(&t, "remove: while a stream ends", test_remove_ended, NULL);
 	tests_add(&t, "remove: while it waits", test_remove_waiting, NULL);
 	tests_add(&t, "remove: while it lists", test_remove_listing, NULL);
+	tests_add(&t, "remove: while it waits to list", test_remove_queued, NULL);
 	tests_add(&t, "remove: waits for a handler", test_remove_waits, NULL);
 	tests_add(&t, "stop: while it lists", test_stop_listing, NULL);
 	tests_add(&t, "stop: while it waits", test_stop_waiting, NULL);
