@@ -193,7 +193,6 @@ static int setup_identity(struct kube_auth *a, SSL_CTX *ctx, struct error *err)
 		pem_read(c, key, "client-key", plugin ? "the exec plugin's clientKeyData" : "client-key-data", &key_pem, err) <
 			0)
 		return -err->code;
-	(void)SSL_CTX_clear_chain_certs(ctx);
 	if (each_certificate(&cert_pem, take_own, &chain, err) < 0)
 		return -err->code;
 	return setup_key(ctx, &key_pem, &cert_pem, chain.leaf, err);

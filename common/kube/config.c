@@ -272,9 +272,9 @@ static struct kube_config *load_home(const char *context, const struct error *po
 		*err = *pod;
 	else if (rc == -ENOENT)
 		(void)error_set(err, ENOENT,
-						"no API server is known: KUBECONFIG is not set, this is no pod, and there is no %s; "
+						"no API server is known: KUBECONFIG is not set%s, and there is no %s; "
 						"name a kubeconfig file",
-						path);
+						context != NULL ? "" : ", this is no pod", path);
 	return rc == 0 ? parse_sources(&s, context, err) : NULL;
 }
 

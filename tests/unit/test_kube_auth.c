@@ -197,9 +197,16 @@ static void test_file_or_inline(void **state)
 	WORLD(.token = {token, path});
 	begin(&w);
 	unsigned first = must_token(&w, "inline");
-	assert_false(kube_auth_refused(w.auth, first));
-	folder_write("token", "one");
-	assert_int_not_equal(must_token(&w, "one"), first);
+	folder_write("token", "one"); // looked for by each call
+	unsigned second = must_token(&w, "one");
+	assert_int_not_equal(second, first);
+	folder_take("token");
+	assert_true(kube_auth_refused(w.auth, second));
+	unsigned third = must_token(&w, "inline");
+	assert_int_not_equal(third, second);
+	assert_false(kube_auth_refused(w.auth, third));
+	folder_write("token", "two");
+	assert_int_not_equal(must_token(&w, "two"), third);
 	folder_take("token");
 }
 

@@ -186,6 +186,8 @@ static void test_system(void **state)
 	char *file = folder_put("ca", root.cert_pem);
 	assert_int_equal(setenv("SSL_CERT_FILE", file, 1), 0);
 	assert_true(try_config((struct kube_config){0}, &(struct server){.own = &direct}));
+	// With a CA of the config's own, they don't count.
+	assert_false(try_config((struct kube_config){.ca.data = other.cert_pem}, &(struct server){.own = &direct}));
 	assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
 	folder_take("ca");
 }

@@ -559,6 +559,7 @@ static void test_home(void **state)
 	must_fail(NULL, NULL, ENOENT,
 			  "set automountServiceAccountToken, or name a kubeconfig file): the pod's service account: "
 			  "can't read the certificate-authority " KUBE_SERVICE_ACCOUNT_FOLDER "/ca.crt");
+	must_fail(NULL, "x", ENOENT, "no API server is known: KUBECONFIG is not set, and there is no ");
 	assert_int_equal(unsetenv("KUBERNETES_SERVICE_HOST") + unsetenv("KUBERNETES_SERVICE_PORT"), 0);
 	assert_int_equal(unsetenv("KUBECONFIG") + unsetenv("HOME"), 0);
 	must_fail(NULL, NULL, ENOENT, "no API server is known");

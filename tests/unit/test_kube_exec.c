@@ -169,7 +169,7 @@ static void test_run(void **state)
 							  "[ \"$1\" = 'a b' ] && [ \"$2\" = '' ] && [ $# = 2 ] || exit 8\n"
 							  "[ \"$KEPT\" = yes ] && [ \"$CHANGED\" = last ] || exit 7\n"
 							  "[ -n \"$KUBERNETES_EXEC_INFO\" ] || exit 6\n"
-							  "[ \"$(env | grep -c ^CHANGED=)\" = 1 ] || exit 5\n" ANSWER);
+							  "[ \"$(tr '\\0' '\\n' </proc/$$/environ | grep -c ^CHANGED=)\" = 1 ] || exit 5\n" ANSWER);
 	char args[2][4] = {"a b", ""};
 	char env[3][16] = {"CHANGED=first", "CHANGED=last", "CHANGE=d"};
 	(void)world_of(&w, plugin);
@@ -179,7 +179,12 @@ static void test_run(void **state)
 		w.env[i] = env[i];
 	assert_int_equal(setenv("KEPT", "yes", 1) + setenv("CHANGED", "never", 1), 0);
 	assert_int_equal(setenv("KUBERNETES_EXEC_INFO", "", 1), 0);
+	int saved = dup(STDIN_FILENO);
+	int text = open(plugin, O_RDONLY | O_CLOEXEC);
+	assert_true(saved >= 0 && text >= 0 && dup2(text, STDIN_FILENO) == STDIN_FILENO);
 	must_run(&w, "t");
+	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+	assert_int_equal(close(saved) + close(text), 0);
 	assert_int_equal(unsetenv("KEPT") + unsetenv("CHANGED") + unsetenv("KUBERNETES_EXEC_INFO"), 0);
 	folder_take("plugin");
 }
