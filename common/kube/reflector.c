@@ -227,7 +227,7 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 	bool lived = lived_ms >= r->backoff.first_ms * REFLECTOR_LIVED;
 	if (lived) {
 		backoff_reset(&r->backoff);
-		r->setbacks = 0;
+		r->expired = false;
 		r->failed_watches = 0;
 	}
 	if (r->streaming && (http == 400 || http == 422)) {
@@ -235,13 +235,14 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 		next.refused_stream = true;
 		return next;
 	}
-	bool first = r->setbacks++ == 0;
 	int64_t delay_ms = 0;
 	if (!(lived && (http == 0 || http == 200)))
 		delay_ms = backoff_next_ms(&r->backoff);
-	// An expired version is in order once.
-	if (http == 410 && first)
+	// An expired version is in order once, after an outage above all.
+	if (http == 410 && !r->expired) {
+		r->expired = true;
 		delay_ms = 0;
+	}
 	int after_s =
 		status->retry_after_s < REFLECTOR_RETRY_AFTER_MAX_S ? status->retry_after_s : REFLECTOR_RETRY_AFTER_MAX_S;
 	if (http >= 400 && after_s > 0 && delay_ms < (int64_t)after_s * 1000)

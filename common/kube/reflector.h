@@ -73,7 +73,7 @@ struct reflector {
 	char *resource_version;  // to watch from; NULL: list first
 	json_t *unseen;          // keys known before that the list under way hasn't brought yet; NULL: no list is under way
 	bool streaming;          // the list under way comes as a stream
-	unsigned setbacks;       // ends of streams since the last that lived
+	bool expired;            // a version has, since the last stream that lived
 	unsigned failed_watches; // from this version
 	struct backoff backoff;
 };
