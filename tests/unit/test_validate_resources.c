@@ -68,7 +68,7 @@ static struct request_case {
 	 "ProfileInvalid", 422, "spec is missing; it needs at least spec.initdata"},
 	{"update: being deleted",
 	 "{operation: UPDATE, " OURS ", object: {metadata: {name: p, deletionTimestamp: '2026-01-01T00:00:00Z'}, spec: "
-								 "{}}, oldObject: {spec: {cpu: {}}}}",
+	 "{}}, oldObject: {spec: {cpu: {}}}}",
 	 "Deleting", 0, NULL},
 	{"update: of the status", "{operation: UPDATE, subResource: status, " OURS ", " OBJECT("") "}", "NotOurs", 0, NULL},
 	{"delete", "{operation: DELETE, " OURS ", object: null, oldObject: {" META "}}", "NotOurs", 0, NULL},
