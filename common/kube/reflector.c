@@ -171,6 +171,7 @@ void reflector_advance(struct reflector *r, const char *resource_version)
 		return;
 	free(r->resource_version);
 	r->resource_version = xstrdup(resource_version);
+	r->failed_watches = 0;
 }
 
 json_t *reflector_list_end(struct reflector *r, const char *resource_version)
@@ -228,8 +229,9 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 	if (lived) {
 		backoff_reset(&r->backoff);
 		r->expired = false;
-		r->failed_watches = 0;
 	}
+	if (lived || (lived_ms > 0 && (http == 0 || http == 200)))
+		r->failed_watches = 0; // the server took the version
 	if (r->streaming && (http == 400 || http == 422)) {
 		struct reflector_next next = list_next(r, 0);
 		next.refused_stream = true;

@@ -74,7 +74,7 @@ struct reflector {
 	json_t *unseen;          // keys known before that the list under way hasn't brought yet; NULL: no list is under way
 	bool streaming;          // the list under way comes as a stream
 	bool expired;            // a version has, since the last stream that lived
-	unsigned failed_watches; // from this version
+	unsigned failed_watches; // of this version, in a row
 	struct backoff backoff;
 };
 

@@ -274,6 +274,18 @@ static struct step_case step_cases[] = {
 	  {500, 0, 0, W, 1600},
 	  {500, 0, 0, L, 3200},
 	  STOP}},
+	{"next: 500 before and after a stream that opened",
+	 false,
+	 {{500, 0, 0, W, 800},
+	  {500, 0, 0, W, 1600},
+	  {0, 0, 5, W, 3200},
+	  {500, 0, 0, W, 6400},
+	  {500, 0, 5, W, 12800},
+	  {500, 0, 5, L, 25600},
+	  STOP}},
+	{"next: 500 before and after a connection that could not be made",
+	 false,
+	 {{500, 0, 0, W, 800}, {500, 0, 0, W, 1600}, {0, 0, 0, W, 3200}, {500, 0, 0, L, 6400}, STOP}},
 	{"next: a streamed list is refused", true, {{422, 0, 0, L, 0}, STOP}},
 	{"next: a streamed list is refused as bad", true, {{400, 0, 0, L, 0}, STOP}},
 	{"next: a streamed list breaks", true, {{0, 0, 0, L, 800}, STOP}},
@@ -445,8 +457,13 @@ static void test_versions(void **state)
 	assert_null(r.resource_version);
 	json_decref(reflector_list_end(&r, "5"));
 	assert_text(r.resource_version, "5");
+	const struct kube_status failed = {.http = 500};
+	for (int i = 1; i < REFLECTOR_WATCH_TRIES; i++)
+		assert_int_equal(reflector_stream_ended(&r, &failed, 0).step, REFLECTOR_WATCH);
 	reflector_advance(&r, "4");
 	assert_text(r.resource_version, "4");
+	// Failures of another version count for nothing.
+	assert_int_equal(reflector_stream_ended(&r, &failed, 0).step, REFLECTOR_WATCH);
 	reflector_release(&r);
 }
 
