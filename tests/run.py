@@ -53,6 +53,8 @@ def suites(python):
     yield "kube/client", [system, "tests/kube/test_client.py", f"{ASAN}/tests/kube_call"], 600
     yield "kube/client-tsan", [system, "tests/kube/test_client.py", f"{TSAN}/tests/kube_call", "-k", "threads"], 300
     yield "kube/fault-proxy", [system, "tests/kube/test_fault_proxy.py"], 300
+    yield "kube/watch", [system, "tests/kube/test_watch.py", f"{ASAN}/tests/watch_probe"], 600
+    yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
 

@@ -67,10 +67,14 @@ static void cancel(struct probe *p)
 {
 	(void)pthread_mutex_lock(&lock);
 	struct kube_stream *s = TAKE_PTR(p->stream);
+	(void)pthread_mutex_unlock(&lock);
+	if (s == NULL)
+		return;
+	kube_watch_cancel(s);
+	// From here on, a call is late.
+	(void)pthread_mutex_lock(&lock);
 	p->cancelled = true;
 	(void)pthread_mutex_unlock(&lock);
-	if (s != NULL)
-		kube_watch_cancel(s);
 }
 
 static void cancel_where(struct probe *p, const char *how)
