@@ -238,7 +238,7 @@ static struct server {
 	int version;
 	int gets, posts, puts;
 	int fail;      // the errno of every request, 0 for none
-	int race_once; // the next write finds that the lease was touched since
+	int race_once; // the next write finds that the lease was made or touched since
 	int longest_timeout_ms;
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -278,6 +278,10 @@ static int serve(const struct kube_request *req, json_t **ret, struct error *err
 	if (strcmp(req->method, "POST") == 0) {
 		server.posts++;
 		assert_text(req->path, "/apis/coordination.k8s.io/v1/namespaces/ns/leases");
+		if (server.race_once > 0) {
+			server.race_once--;
+			json_decref(stored(quoted(OTHERS(""))));
+		}
 		if (server.lease != NULL)
 			return error_set(err, EEXIST, "already exists");
 		*ret = stored(json_deep_copy(req->body));
@@ -464,11 +468,11 @@ static void test_leads_renews_and_releases(void **state)
 static void test_waits_for_another(void **state)
 {
 	(void)state;
-	server_reset(LEASE_OF("other", ",'leaseDurationSeconds':3600"));
+	server_reset(LEASE_OF("other\\u0007", ",'leaseDurationSeconds':3600"));
 	struct told t;
 	struct lease *l = elector(&t, "me", 30000, 5);
 	await_server(&server.gets, 5);
-	assert_holder(l, "other");
+	assert_holder(l, "other?");
 	assert_false(lease_held(l));
 	struct buf out = BUF_INIT(65536);
 	lease_write_metrics(&out);
@@ -480,6 +484,21 @@ static void test_waits_for_another(void **state)
 	assert_true(lease_held(l));
 	lease_stop(l);
 	assert_int_equal(t.lost, 0);
+}
+
+static void test_another_makes_it_first(void **state)
+{
+	(void)state;
+	server_reset(NULL);
+	server.race_once = 1;
+	struct told t;
+	struct lease *l = elector(&t, "me", 30000, 5);
+	await_server(&server.gets, 3);
+	assert_holder(l, "other");
+	lease_stop(l);
+	assert_int_equal(server.posts, 1);
+	assert_int_equal(t.started, 0);
+	assert_int_equal(t.troubles, 0);
 }
 
 static void test_stops_without_having_led(void **state)
@@ -722,6 +741,7 @@ int main(void)
 	tests_add(&t, "releasing keeps all other fields", test_release_keeps_the_rest, NULL);
 	tests_add(&t, "leads, renews without reading, releases", test_leads_renews_and_releases, NULL);
 	tests_add(&t, "waits while another leads", test_waits_for_another, NULL);
+	tests_add(&t, "another makes the lease first", test_another_makes_it_first, NULL);
 	tests_add(&t, "writes nothing at a stop without having led", test_stops_without_having_led, NULL);
 	tests_add(&t, "reads again after a conflict", test_conflict_is_read_again, NULL);
 	tests_add(&t, "makes a deleted lease again", test_deleted_is_made_again, NULL);
