@@ -307,14 +307,7 @@ static int add_credential(struct call *call, struct buf *line, struct error *err
 	// All at once, so that growing leaves no copies behind.
 	buf_expect(line, line->max);
 	buf_addz(line, AUTHORIZATION);
-	if (kube_auth_token(call->c->auth, line, &call->serial, err) < 0)
-		return -err->code;
-	if (!buf_ok(line))
-		return error_set(err, EINVAL, "the token is longer than %zu bytes", KUBE_TOKEN_MAX);
-	for (size_t i = 0; i < line->n; i++)
-		if ((unsigned char)line->p[i] < ' ' || (unsigned char)line->p[i] >= 0x7F)
-			return error_set(err, EINVAL, "the token holds a byte that can't stand in a header; write it anew");
-	return 0;
+	return kube_auth_token(call->c->auth, line, &call->serial, err);
 }
 
 static int exchange(struct call *call, const struct curl_slist *headers, struct buf *text, struct transfer_result *ret,
@@ -372,8 +365,6 @@ static int try_once(struct call *call, struct kube_response *ret, struct error *
 	CLEANUP(wipe) struct buf line = BUF_INIT(sizeof(AUTHORIZATION) + KUBE_TOKEN_MAX);
 	CLEANUP(wipe) struct buf text = BUF_INIT(KUBE_ANSWER_MAX);
 	struct transfer_result result = {0};
-	if (is_stopping(call->c))
-		return stopped(err);
 	if (wait_for_limiter(call, err) < 0 || add_credential(call, &line, err) < 0)
 		return -err->code;
 	// In front of the others, for this try.

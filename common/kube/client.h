@@ -1,9 +1,10 @@
 // Requests to the Kubernetes API server, on libcurl. Blocking; thread-safe: a client keeps a small pool of handles, so
 // that connections are reused (HTTP/2 where offered), and a request takes one for its duration.
 //
-// Every request has a timeout. Tried again here, within it: 429 and 503 by Retry-After (else with back-off), broken
-// connections where the request is safe to repeat (GET; server-side apply; PUT and DELETE and patches with a
-// resourceVersion), one 401 with a fresh credential. All else is the caller's. Errors: kube/status.h.
+// Every request has a timeout. Tried again here, within it and KUBE_TRIES_MAX times in all: 429 and 503 by Retry-After
+// (else with back-off), broken connections where the request is safe to repeat (GET; server-side apply; PUT, DELETE and
+// patches with a resourceVersion; DELETE with a uid), one 401 with a fresh credential. All else is the caller's, a
+// connection that could not be made too. Errors: kube/status.h. A namespace or name that can't stand in a path is EINVAL.
 // A rate limit of the client's own (token bucket) applies before anything is sent.
 // Not logging. Metrics: rest_client_requests_total{code,method}, rest_client_request_duration_seconds{verb},
 // rest_client_retries_total, rest_client_rate_limiter_duration_seconds.
@@ -86,7 +87,8 @@ struct kube_selector {
 // them. apiVersion and kind are set in each item, as lists leave them out.
 typedef int (*kube_page_fn)(void *ctx, const json_t *items, struct error *err);
 // All pages. *ret_resource_version (new): what to watch from. A list that expires midway (410) starts over once, without
-// pages, after `restart`, which may be NULL, told the caller to forget what it was given.
+// pages, after `restart`, which may be NULL, told the caller to forget what it was given. A page above KUBE_ANSWER_MAX is
+// asked for anew in smaller ones.
 int kube_list(struct kube_client *c, const struct kube_resource *res, const char *ns, const struct kube_selector *sel,
 			  kube_page_fn page, void (*restart)(void *ctx), void *ctx, char **ret_resource_version, struct error *err)
 	__attribute__((warn_unused_result, nonnull(1, 2, 5, 9)));

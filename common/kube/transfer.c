@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/cleanup.h"
 #include "common/mem.h"
@@ -149,7 +150,7 @@ static int address_fill(struct address *a, const struct transfer *t, struct erro
 	if (!buf_ok(&a->url))
 		return error_set(err, E2BIG, "the URL is longer than %zu bytes", a->url.max);
 	const char *proxy = c->proxy_url != NULL ? c->proxy_url : "";
-	bool is_socks = strncmp(proxy, socks, sizeof(socks) - 1) == 0;
+	bool is_socks = strncasecmp(proxy, socks, sizeof(socks) - 1) == 0;
 	a->proxy = is_socks ? xasprintf("socks5h://%s", proxy + sizeof(socks) - 1) : xstrdup(proxy);
 	return 0;
 }
