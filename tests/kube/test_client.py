@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 from cluster import Cluster
 from fake_api import (
-    HOST, Caller, Certificates, FakeApi, Proxy, answer, answer2, close, close2, drip, hang, message, packed, raw, refuse2,
+    HOST, Caller, Certificates, Connection, FakeApi, Proxy, answer, answer2, close, close2, drip, hang, message, packed, raw, refuse2,
     reset, silent2, status, then_close, write_kubeconfig,
 )
 from live import until
@@ -253,6 +253,20 @@ def _(w):
         check(len(api.requests) <= 2, f"{len(api.requests)} requests")
 
 
+@test("fake: 401 to each of many tokens ends with the second")
+def _(w):
+    token = w.folder / "token"
+    token.write_text(TOKEN)
+
+    def renew(connection, request):
+        token.write_text(f"token-{len(api.requests)}")
+        return status(401, "Unauthorized")(connection, request)
+
+    with w.both(*4 * [renew], token=None, token_file=token) as (api, caller):
+        failed(caller.call(**GET), "EACCES", "401")
+        equal(len(api.requests), 2, "requests")
+
+
 @test("fake: a token that no header can hold is not sent")
 def _(w):
     token = w.folder / "token"
@@ -329,6 +343,19 @@ def _(w):
                 worked(caller.call(**call))
                 equal(len(api.requests), 4, f"requests of {call}, broken {how}")
                 equal(len({(r.method, r.path, r.body) for r in api.requests}), 1, "different requests")
+
+
+@test("fake: a body that nobody reads")
+def _(w):
+    def refuse(sock):
+        with api.context.wrap_socket(sock, server_side=True) as tls:
+            tls.recv(100)
+            Connection(tls, 0).reset()
+
+    with w.both() as (api, caller):
+        api.before_tls.put(refuse)
+        failed(caller.call(**CREATE | {"object": configmap("b", v=20_000_000 * "x")}), "ECONNRESET")
+        worked(caller.call(**GET))
 
 
 @test("fake: an idle connection that the server ended fails no request")
