@@ -1,5 +1,6 @@
 #include "common/options.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,4 +138,15 @@ enum options_outcome options_read(const struct command_spec *c, int argc, char *
 	}
 	*ret_operands = argv + optind;
 	return OPTIONS_GO;
+}
+
+bool option_number(const char *program, const char *option, const char *text, unsigned long min, unsigned long max)
+{
+	char *end = NULL;
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	bool good = text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= min && n <= max;
+	if (!good)
+		(void)fprintf(stderr, "%s: %s is \"%s\"; it must be from %lu to %lu\n", program, option, text, min, max);
+	return good;
 }

@@ -34,6 +34,10 @@ enum options_outcome { OPTIONS_GO, OPTIONS_EXIT_OK, OPTIONS_EXIT_USAGE };
 enum options_outcome options_read(const struct command_spec *command, int argc, char **argv, char ***ret_operands)
 	__attribute__((nonnull, warn_unused_result));
 
+// Whether text is a number in digits within bounds; complains on stderr otherwise.
+bool option_number(const char *program, const char *option, const char *text, unsigned long min, unsigned long max)
+	__attribute__((nonnull, warn_unused_result));
+
 #define EXIT_USAGE 2
 
 #endif

@@ -56,6 +56,7 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 		.code = d->code,
 		.reason = d->code == 400   ? "BadRequest"
 				  : d->code == 422 ? "Invalid"
+				  : d->code == 503 ? "ServiceUnavailable"
 								   : "Forbidden",
 		.message = str_from(d->message),
 		.patch64 = buf_str(&patch),
@@ -120,6 +121,18 @@ void decide_review(enum endpoint endpoint, const struct catalog *catalog, const 
 		decide(catalog, r, arena, explain, ret);
 	else
 		*ret = (struct decision){.verdict = VERDICT_LEFT_ALONE, .cause = "NotOurs"};
+}
+
+void refuse_unknown(struct handled *h, const char *why, struct arena *arena, struct buf *out)
+{
+	// 503, since it isn't the pod's fault: who created it should try again, and Tekton does.
+	refuse(&h->decision, "ProfileUnknown", 503,
+		   arena_printf(arena,
+						"the ConfidentialProfile of this pod is not known yet, and the API server could not be asked "
+						"for it: %s; try again",
+						why));
+	buf_clear(out);
+	answer_decision(&h->review, &h->decision, false, arena, out);
 }
 
 void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,

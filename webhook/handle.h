@@ -25,14 +25,17 @@ struct handled {
 	struct decision decision;
 };
 
-// Appends the answer to `out`. Never fails: whatever is wrong becomes an answer that does not allow.
+// Appends the answer to `out`. catalog may be NULL for ENDPOINT_VALIDATE_RESOURCES alone, which needs none. Never fails: whatever is wrong becomes an answer that does not allow.
 void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,
-				   struct buf *out, struct handled *ret) __attribute__((nonnull));
+				   struct buf *out, struct handled *ret) __attribute__((nonnull(4, 5, 6)));
 
 // The same, for a review that was read already, as the endpoint wants it. explain may be NULL.
 void decide_review(enum endpoint endpoint, const struct catalog *catalog, const struct review *review,
 				   struct arena *arena, struct explain *explain, struct decision *ret)
-	__attribute__((nonnull(2, 3, 4, 6)));
+	__attribute__((nonnull(3, 4, 6)));
+
+// Turns a decision that a lookup was to make into a denial that says why there was none; `out` is written anew.
+void refuse_unknown(struct handled *h, const char *why, struct arena *arena, struct buf *out) __attribute__((nonnull));
 
 // The answer to a review that is decided. Becomes a denial, in *d too, where the patch would be too large.
 void answer_decision(const struct review *review, struct decision *d, bool with_patch, struct arena *arena,

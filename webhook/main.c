@@ -1,20 +1,22 @@
-// coco-webhook: options, wiring, signals, and the tick that notices changed files.
+// coco-webhook: options, wiring, signals, and the loop that takes up what changed.
 #include <errno.h>
 #include <gnutls/x509.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "common/catalog_dir.h"
+#include "common/catalog_feed.h"
+#include "common/cleanup.h"
 #include "common/files.h"
+#include "common/kube/session.h"
 #include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/names.h"
 #include "common/options.h"
+#include "common/stop_signals.h"
 #include "common/version.h"
 #include "webhook/serve.h"
 
@@ -35,7 +37,8 @@ static const char *arg_listen = "0.0.0.0:9443";
 static const char *arg_plain_listen = "0.0.0.0:8080";
 static const char *arg_tls_cert = "/etc/coco-webhook/tls/tls.crt";
 static const char *arg_tls_key = "/etc/coco-webhook/tls/tls.key";
-static const char *arg_profiles = "/etc/coco-webhook/profiles";
+static const char *arg_kubeconfig;
+static const char *arg_profiles;
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
 static const char *arg_log_level = "info";
 static const char *arg_threads = "2";
@@ -48,9 +51,14 @@ static const struct option_spec options[] = {
 	{"tls-cert", 0, "FILE", "COCO_TLS_CERT", "certificate chain, PEM; read again when it changes", &arg_tls_cert, NULL,
 	 NULL, NULL},
 	{"tls-key", 0, "FILE", "COCO_TLS_KEY", "its private key, PEM", &arg_tls_key, NULL, NULL, NULL},
+	{"kubeconfig", 0, "FILE", "COCO_KUBECONFIG",
+	 "how to reach the API server, whose profiles, ConfigMaps and Namespaces are followed; in a pod: by its service "
+	 "account",
+	 &arg_kubeconfig, NULL, NULL, NULL},
 	{"profiles", 0, "DIR", "COCO_PROFILES",
-	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces; read again when it changes", &arg_profiles,
-	 NULL, NULL, NULL},
+	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces, instead of an API server or beside it; read "
+	 "again when it changes",
+	 &arg_profiles, NULL, NULL, NULL},
 	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",
 	 &arg_system_namespace, NULL, NULL, NULL},
 	{"threads", 0, "N", "COCO_THREADS", "threads that serve admission, 1 to 16", &arg_threads, NULL, NULL, NULL},
@@ -64,14 +72,17 @@ static const struct command_spec command = {
 	.name = "coco-webhook",
 	.usage = "[options]",
 	.about = "Makes labelled Tekton TaskRun pods confidential: a Kubernetes admission webhook that serves\n"
-			 "/mutate-pods, /validate-pods and /validate-resources.",
+			 "/mutate-pods, /validate-pods and /validate-resources. Profiles come from the API server (--kubeconfig, "
+			 "or the pod's service\n"
+			 "account), from a folder (--profiles), or from both.",
 	.options = options,
 	.noptions = sizeof(options) / sizeof(options[0]),
 };
 
 struct program {
 	struct serving serving;
-	struct catalog_dir *dir;
+	struct kube_session session; // all zero without an API server
+	struct catalog_feed *feed;
 	struct http_server *admission;
 	struct http_server *plain;
 	struct file_mark cert_mark, key_mark;
@@ -81,26 +92,70 @@ struct program {
 
 static void log_problem(void *ctx, const char *origin, const char *key, const char *message)
 {
-	bool *any = ctx;
-	*any = true;
+	(void)ctx;
 	log_error("a profile document can't be used: a profile keeps its last good version, pods of one without are denied",
 			  LOG_Z("document", origin), LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
 }
 
-static int load_profiles(struct program *p, struct error *err)
+// What the catalog in force is like.
+static void note_catalog(struct program *p)
 {
-	bool problems = false;
-	struct catalog *previous = catalog_store_get(&p->serving.store);
-	struct catalog *next = catalog_dir_load(p->dir, previous, log_problem, &problems, err);
-	catalog_unref(previous);
-	serve_note_reload(next != NULL && !problems);
-	if (next == NULL)
-		return -err->code;
+	struct catalog *c = catalog_store_get(&p->serving.store);
 	size_t n = 0;
-	(void)catalog_profiles(next, &n);
-	serve_note_profiles(next);
-	log_info("profiles loaded", LOG_Z("folder", arg_profiles), LOG_I("profiles", n), LOG_B("problems", problems));
-	catalog_store_put(&p->serving.store, next);
+	size_t bad = 0;
+	const struct catalog_profile *v = catalog_profiles(c, &n);
+	for (size_t i = 0; i < n; i++)
+		bad += v[i].problem != NULL;
+	serve_note_reload(bad == 0);
+	serve_note_profiles(c);
+	log_info("profiles loaded", LOG_I("profiles", n), LOG_I("withProblems", bad));
+	catalog_unref(c);
+}
+
+static void take_up_profiles(struct program *p)
+{
+	struct error err;
+	int rc = catalog_feed_step(p->feed, &err);
+	if (rc > 0)
+		note_catalog(p);
+	if (rc < 0) {
+		serve_note_reload(false);
+		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
+	}
+	atomic_store(&p->serving.waits_for, catalog_feed_waits_for(p->feed));
+}
+
+static bool in_pod(void)
+{
+	const char *host = getenv("KUBERNETES_SERVICE_HOST");
+	return host != NULL && host[0] != '\0' && access(KUBE_SERVICE_ACCOUNT_FOLDER "/token", R_OK) == 0;
+}
+
+static int start_feed(struct program *p, struct error *err)
+{
+	bool cluster = arg_kubeconfig != NULL || in_pod();
+	if (!cluster && arg_profiles == NULL)
+		return error_set(err, EINVAL,
+						 "there is nowhere to take profiles from: give --kubeconfig FILE for an API server, or "
+						 "--profiles DIR for a folder (in a pod, its service account's token must be mounted)");
+	if (cluster) {
+		kube_client_register_metrics();
+		if (kube_session_open(&p->session, arg_kubeconfig, NULL, "coco-webhook", true, err) < 0)
+			return -err->code;
+		p->serving.lookup = p->session.client;
+	}
+	const struct catalog_feed_config config = {
+		.system_ns = arg_system_namespace,
+		.dir = arg_profiles,
+		.informers = p->session.informers,
+		.namespaces = true,
+		.store = &p->serving.store,
+		.problem = log_problem,
+	};
+	p->feed = catalog_feed_start(&config, err);
+	if (p->feed == NULL)
+		return -err->code;
+	take_up_profiles(p);
 	return 0;
 }
 
@@ -194,34 +249,15 @@ static int start_admission(struct program *p, struct str cert, struct str key, s
 	return p->admission != NULL ? 0 : -err->code;
 }
 
-static int start_plain(struct program *p, struct error *err)
-{
-	static struct http_route routes[ROUTES_MAX];
-	const struct http_config config = {
-		.name = STR("plain"),
-		.listen = arg_plain_listen,
-		.threads = 1,
-		.limits = {.body_max = 4096,
-				   .bodies_max = 65536,
-				   .connections = 100,
-				   .idle_timeout_s = IDLE_TIMEOUT_S,
-				   .request_timeout_s = REQUEST_TIMEOUT_S,
-				   .connection_memory = (size_t)16 * 1024},
-		.routes = routes,
-		.nroutes = serve_plain_routes(&p->serving, routes),
-	};
-	p->plain = http_server_start(&config, err);
-	return p->plain != NULL ? 0 : -err->code;
-}
-
 static int start(struct program *p, struct error *err)
 {
-	p->dir = catalog_dir_new(arg_profiles, arg_system_namespace);
-	int rc = load_profiles(p, err);
+	int rc = start_feed(p, err);
 	if (rc == 0)
 		rc = with_certificate(p, start_admission, err);
-	if (rc == 0)
-		rc = start_plain(p, err);
+	if (rc == 0) {
+		p->plain = plain_server_start(&p->serving.plain, arg_plain_listen, err);
+		rc = p->plain != NULL ? 0 : -err->code;
+	}
 	if (rc == 0)
 		log_info("serving", LOG_Z("version", COCO_VERSION), LOG_Z("listen", arg_listen),
 				 LOG_I("port", http_server_port(p->admission)), LOG_Z("plainListen", arg_plain_listen),
@@ -231,28 +267,26 @@ static int start(struct program *p, struct error *err)
 
 static void tick(struct program *p)
 {
-	struct error err;
-	if (catalog_dir_changed(p->dir) && load_profiles(p, &err) < 0)
-		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
+	take_up_profiles(p);
 	if (certificate_changed(p))
 		reload_certificate(p);
 	log_flush();
 }
 
-// Until a signal says to stop, or `ticks` have passed; 0 for no end.
-static void run(struct program *p, const sigset_t *signals, unsigned long ticks)
+// Until a signal says to stop, or `limit_ms` have passed; 0 for no end. A profile that changed is taken up at once,
+// files are looked at a few times a second.
+static void run(struct program *p, int signals, int64_t limit_ms)
 {
-	const struct timespec wait = {.tv_nsec = TICK_MS * 1000000L};
-	for (unsigned long n = 0; ticks == 0 || n < ticks; n++) {
-		int got = sigtimedwait(signals, NULL, &wait);
-		if (got == SIGTERM || got == SIGINT)
+	int64_t end_ms = clock_mono_ms(&clock_real) + limit_ms;
+	while (limit_ms == 0 || clock_mono_ms(&clock_real) < end_ms) {
+		if (stop_signals_wait(signals, catalog_feed_fd(p->feed), TICK_MS))
 			return;
 		tick(p);
 	}
 }
 
 // It takes a cluster some seconds to send no more requests to a pod that is going. A second signal ends the wait.
-static void drain(struct program *p, const sigset_t *signals)
+static void drain(struct program *p, int signals)
 {
 	unsigned long seconds = strtoul(arg_drain, NULL, 10);
 	atomic_store(&p->serving.stopping, true);
@@ -260,7 +294,7 @@ static void drain(struct program *p, const sigset_t *signals)
 	log_info("draining", LOG_I("seconds", seconds));
 	log_flush();
 	if (seconds > 0)
-		run(p, signals, seconds * 1000 / TICK_MS);
+		run(p, signals, (int64_t)seconds * 1000);
 }
 
 static void stop(struct program *p)
@@ -271,19 +305,10 @@ static void stop(struct program *p)
 	serving_set_admission(&p->serving, NULL);
 	http_server_stop(p->admission, STOP_GRACE_MS);
 	http_server_stop(p->plain, 0);
+	kube_session_stop(&p->session);
+	catalog_feed_stop(p->feed);
+	kube_session_close(&p->session);
 	catalog_store_put(&p->serving.store, NULL);
-	catalog_dir_free(p->dir);
-}
-
-// A number in digits within bounds; complains on stderr otherwise.
-static bool good_number(const char *option, const char *text, unsigned long min, unsigned long max)
-{
-	char *end = NULL;
-	unsigned long n = strtoul(text, &end, 10);
-	bool good = text[0] >= '0' && text[0] <= '9' && *end == '\0' && n >= min && n <= max;
-	if (!good)
-		(void)fprintf(stderr, "coco-webhook: %s is \"%s\"; it must be from %lu to %lu\n", option, text, min, max);
-	return good;
 }
 
 static bool good_arguments(void)
@@ -299,13 +324,14 @@ static bool good_arguments(void)
 					  arg_system_namespace);
 		return false;
 	}
-	if (!good_number("--threads", arg_threads, 1, 16) || !good_number("--drain", arg_drain, 0, 300))
+	if (!option_number("coco-webhook", "--threads", arg_threads, 1, 16) ||
+		!option_number("coco-webhook", "--drain", arg_drain, 0, 300))
 		return false;
 	log_setup(level, STDERR_FILENO);
 	return true;
 }
 
-static void serve(struct program *p, const sigset_t *signals)
+static void serve(struct program *p, int signals)
 {
 	log_gather(!log_enabled(LOG_DEBUG)); // whoever debugs wants to see each line as it comes
 	run(p, signals, 0);
@@ -322,22 +348,17 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	// Left to itself, malloc raises its threshold once a large body was freed, and keeps all such memory from then on.
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
-	// Before any thread, so that only run() gets these.
-	sigset_t signals;
-	(void)sigemptyset(&signals);
-	(void)sigaddset(&signals, SIGTERM);
-	(void)sigaddset(&signals, SIGINT);
-	(void)sigaddset(&signals, SIGHUP);
-	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
-	(void)signal(SIGPIPE, SIG_IGN);
+	struct error err;
+	// Before any thread, so that none but run() gets these.
+	CLEANUP_CLOSE int signals = stop_signals_open(&err);
 	serve_register_metrics();
 	struct program p = {.serving = SERVING_INIT};
-	struct error err;
-	int rc = start(&p, &err);
+	serving_init_plain(&p.serving);
+	int rc = signals < 0 ? signals : start(&p, &err);
 	if (rc < 0)
 		log_error("can't start", LOG_Z("reason", err.msg));
 	else
-		serve(&p, &signals);
+		serve(&p, signals);
 	stop(&p);
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,8 +3,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/catalog_lookup.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/names.h"
 
 #define ADMISSION_OUTCOMES(endpoint)                                                                            \
 	{"endpoint=\"" endpoint "\",outcome=\"mutated\"", 0}, {"endpoint=\"" endpoint "\",outcome=\"allowed\"", 0}, \
@@ -50,6 +52,14 @@ static struct metric reloads = {.name = "coco_webhook_profile_reloads_total",
 								.series = reload_series,
 								.n = 2};
 
+static struct metric_series lookup_series[] = {{"result=\"success\"", 0}, {"result=\"failure\"", 0}};
+static struct metric lookups = {.name = "coco_webhook_lookups_total",
+								.help = "Pods whose profile or namespace was not known yet, so that the API server was "
+										"asked; failure: it did not answer, and the pod was denied.",
+								.type = METRIC_COUNTER,
+								.series = lookup_series,
+								.n = 2};
+
 static struct metric_series certificate_series[] = {{"", 0}};
 static struct metric certificate = {.name = "coco_webhook_certificate_not_after_timestamp_seconds",
 									.help = "When the serving certificate in use expires.",
@@ -75,7 +85,7 @@ void serve_register_metrics(void)
 {
 	durations.bounds_us = METRIC_BOUNDS_LATENCY_US;
 	durations.nbounds = METRIC_BOUNDS_LATENCY_N;
-	struct metric *all[] = {&admissions, &profiles, &reloads, &certificate, &connections, &refused};
+	struct metric *all[] = {&admissions, &profiles, &reloads, &lookups, &certificate, &connections, &refused};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		metrics_register(all[i]);
 	metrics_register_histogram(&durations);
@@ -153,48 +163,121 @@ static void log_review(enum endpoint endpoint, const struct handled *h, int64_t 
 			 LOG_I("warnings", d->nwarnings), LOG_Z("reason", d->message), LOG_I("us", us));
 }
 
-static void serve_review(void *ctx, const struct http_request *req, struct http_response *resp)
+// An admission under way.
+struct admission {
+	const struct entrance *entrance;
+	int64_t start_us;
+	struct catalog *catalog; // what the decision borrows from
+	struct catalog *fresh;   // after a lookup
+	struct arena arena;
+	struct handled h;
+};
+
+static void cleanup_admission(struct admission *a)
 {
-	const struct entrance *e = ctx;
-	int64_t start = now_us();
-	struct catalog *catalog = catalog_store_get(&e->serving->store);
-	if (catalog == NULL) {
+	arena_release(&a->arena);
+	catalog_unref(a->catalog);
+	catalog_unref(a->fresh);
+}
+
+// false: there is no catalog yet, and resp says so.
+static bool begin(struct admission *a, const struct entrance *e, const struct http_request *req,
+				  struct http_response *resp)
+{
+	// Not h, which is large and written by handle_review().
+	a->entrance = e;
+	a->start_us = now_us();
+	a->catalog = catalog_store_get(&e->serving->store);
+	a->fresh = NULL;
+	a->arena = (struct arena){0};
+	if (a->catalog == NULL && e->endpoint != ENDPOINT_VALIDATE_RESOURCES) {
 		resp->status = 503;
 		resp->retry_after_s = 1;
 		buf_addz(&resp->body, "profiles are not loaded yet; try again\n");
+		return false;
+	}
+	handle_review(e->endpoint, a->catalog, req->body, &a->arena, &resp->body, &a->h);
+	return true;
+}
+
+static void finish(struct admission *a, struct http_response *resp)
+{
+	const struct handled *h = &a->h;
+	resp->status = h->status;
+	resp->content_type = h->status == 200 ? "application/json" : NULL;
+	int64_t us = now_us() - a->start_us;
+	size_t series = endpoints[a->entrance->endpoint].series;
+	metric_add(&admission_series[series * OUTCOMES + (size_t)outcome_of(h)], 1);
+	metric_observe_us(&durations, &duration_series[series], (uint64_t)us);
+	log_review(a->entrance->endpoint, h, us);
+}
+
+// Whether the API server may know more than the catalog of what this pod needs: its profile isn't there, or was chosen
+// without knowing the namespace, which may name another.
+static bool needs_lookup(const struct admission *a)
+{
+	const struct decision *d = &a->h.decision;
+	return a->entrance->serving->lookup != NULL && a->h.status == 200 && d->verdict != VERDICT_LEFT_ALONE &&
+		   (strcmp(d->cause, "ProfileMissing") == 0 ||
+			(d->entry != NULL && !catalog_knows_namespace(a->catalog, review_namespace(&a->h.review))));
+}
+
+static void look_up(struct admission *a, const struct http_request *req, struct http_response *resp)
+{
+	struct error err;
+	const struct review *r = &a->h.review;
+	struct str profile = key_values_get(&r->object.annotations, ANNOTATION_PROFILE);
+	int rc = catalog_lookup(a->entrance->serving->lookup, a->catalog, review_namespace(r), profile, &a->fresh, &err);
+	metric_add(&lookup_series[rc == 0 ? 0 : 1], 1);
+	if (rc < 0) {
+		refuse_unknown(&a->h, err.msg, &a->arena, &resp->body);
 		return;
 	}
-	CLEANUP_ARENA
-	struct arena arena = {0};
-	struct handled h;
-	handle_review(e->endpoint, catalog, req->body, &arena, &resp->body, &h);
-	resp->status = h.status;
-	resp->content_type = h.status == 200 ? "application/json" : NULL;
-	int64_t us = now_us() - start;
-	size_t series = endpoints[e->endpoint].series;
-	metric_add(&admission_series[series * OUTCOMES + (size_t)outcome_of(&h)], 1);
-	metric_observe_us(&durations, &duration_series[series], (uint64_t)us);
-	log_review(e->endpoint, &h, us);
-	catalog_unref(catalog);
+	buf_clear(&resp->body);
+	handle_review(a->entrance->endpoint, a->fresh, req->body, &a->arena, &resp->body, &a->h);
 }
 
-static void healthz(void *ctx, const struct http_request *req, struct http_response *resp)
+static void serve_review(void *ctx, const struct http_request *req, struct http_response *resp)
 {
-	(void)ctx;
-	(void)req;
-	resp->status = 200;
-	buf_addz(&resp->body, "ok\n");
+	CLEANUP(cleanup_admission) struct admission a __attribute__((uninitialized)); // by begin()
+	if (!begin(&a, ctx, req, resp))
+		return;
+	if (needs_lookup(&a)) {
+		resp->later = !req->at_once;
+		if (resp->later)
+			return;
+		refuse_unknown(&a.h, "too many pods wait for theirs already", &a.arena, &resp->body);
+	}
+	finish(&a, resp);
 }
 
-static void readyz(void *ctx, const struct http_request *req, struct http_response *resp)
+static void serve_review_later(void *ctx, const struct http_request *req, bool stopping, struct http_response *resp)
+{
+	CLEANUP(cleanup_admission) struct admission a __attribute__((uninitialized)); // by begin()
+	if (!begin(&a, ctx, req, resp))
+		return;
+	// It may have come meanwhile.
+	if (needs_lookup(&a)) {
+		if (stopping)
+			refuse_unknown(&a.h, "this webhook is about to stop", &a.arena, &resp->body);
+		else
+			look_up(&a, req, resp);
+	}
+	finish(&a, resp);
+}
+
+static const char *not_ready(void *ctx)
 {
 	struct serving *s = ctx;
-	(void)req;
+	if (atomic_load(&s->stopping))
+		return "stopping";
 	struct catalog *catalog = catalog_store_get(&s->store);
-	const char *why = atomic_load(&s->stopping) ? "stopping" : catalog == NULL ? "profiles are not loaded yet" : NULL;
+	bool loaded = catalog != NULL;
 	catalog_unref(catalog);
-	resp->status = why == NULL ? 200 : 503;
-	buf_addf(&resp->body, "%s\n", why == NULL ? "ok" : why);
+	if (loaded)
+		return NULL;
+	const char *waits_for = atomic_load(&s->waits_for);
+	return waits_for != NULL ? waits_for : "profiles are not loaded yet";
 }
 
 void serving_set_admission(struct serving *s, struct http_server *admission)
@@ -204,10 +287,10 @@ void serving_set_admission(struct serving *s, struct http_server *admission)
 	(void)pthread_mutex_unlock(&s->admission_lock);
 }
 
-static void metrics(void *ctx, const struct http_request *req, struct http_response *resp)
+static void bring_metrics_up_to_date(void *ctx, struct buf *out)
 {
 	struct serving *s = ctx;
-	(void)req;
+	(void)out;
 	(void)pthread_mutex_lock(&s->admission_lock);
 	if (s->admission != NULL) {
 		struct http_stats stats;
@@ -218,9 +301,11 @@ static void metrics(void *ctx, const struct http_request *req, struct http_respo
 		metric_set(&refused_series[2], (int64_t)stats.refused_503);
 	}
 	(void)pthread_mutex_unlock(&s->admission_lock);
-	resp->status = 200;
-	resp->content_type = "text/plain; version=0.0.4; charset=utf-8";
-	metrics_write(&resp->body);
+}
+
+void serving_init_plain(struct serving *s)
+{
+	s->plain = (struct plain_server){.not_ready = not_ready, .metrics = bring_metrics_up_to_date, .ctx = s};
 }
 
 size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX])
@@ -231,15 +316,8 @@ size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES
 										.path = endpoints[i].path,
 										.handle = serve_review,
 										.ctx = &s->entrances[i],
-										.accepts = "application/json"};
+										.accepts = "application/json",
+										.later = serve_review_later};
 	}
 	return ENDPOINTS;
-}
-
-size_t serve_plain_routes(struct serving *s, struct http_route routes[ROUTES_MAX])
-{
-	routes[0] = (struct http_route){.method = "GET", .path = "/healthz", .handle = healthz, .ctx = s};
-	routes[1] = (struct http_route){.method = "GET", .path = "/readyz", .handle = readyz, .ctx = s};
-	routes[2] = (struct http_route){.method = "GET", .path = "/metrics", .handle = metrics, .ctx = s};
-	return 3;
 }

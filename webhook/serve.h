@@ -9,6 +9,8 @@
 
 #include "common/catalog_store.h"
 #include "common/http_server.h"
+#include "common/kube/client.h"
+#include "common/plain_server.h"
 #include "webhook/handle.h"
 
 struct serving;
@@ -21,10 +23,14 @@ struct entrance {
 
 struct serving {
 	struct catalog_store store;
-	atomic_bool stopping; // /readyz then says no, so that the Service takes us out first
+	atomic_bool stopping;            // /readyz then says no, so that the Service takes us out first
+	_Atomic(const char *) waits_for; // what the first catalog waits for, static text; NULL for nothing
+	// For pods that come before their profile or namespace is known; NULL without an API server.
+	struct kube_client *lookup;
 	// For its numbers in /metrics; NULL while it doesn't run. The lock keeps it from being stopped under a reader.
 	pthread_mutex_t admission_lock;
 	struct http_server *admission;
+	struct plain_server plain;            // filled by serving_init_plain
 	struct entrance entrances[ENDPOINTS]; // filled by serve_admission_routes
 };
 
@@ -35,12 +41,13 @@ struct serving {
 
 void serving_set_admission(struct serving *s, struct http_server *admission) __attribute__((nonnull(1)));
 
-// Room for the two servers' routes.
+// Room for the admission server's routes.
 #define ROUTES_MAX ENDPOINTS
 
-// Fill `routes`, return how many.
+// Fills `routes`, returns how many.
 size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));
-size_t serve_plain_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));
+// What the plain port says.
+void serving_init_plain(struct serving *s) __attribute__((nonnull));
 
 // Once, before anything is served.
 void serve_register_metrics(void);
