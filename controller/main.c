@@ -1,0 +1,260 @@
+// coco-controller: options, wiring, leader election, and the loop that takes up what changed.
+#include <malloc.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/catalog_feed.h"
+#include "common/cleanup.h"
+#include "common/kube/lease.h"
+#include "common/kube/session.h"
+#include "common/kube_name.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/names.h"
+#include "common/options.h"
+#include "common/plain_server.h"
+#include "common/stop_signals.h"
+#include "common/version.h"
+#include "controller/profiles.h"
+
+#define TICK_MS 1000
+#define WORKERS 2
+#define LEASE_NAME "coco-controller"
+// Shorter than client-go's 2 s, so that who takes over from a leader that has stopped in order does so within that.
+#define RETRY_MS 1000
+
+static const char *arg_kubeconfig;
+static const char *arg_plain_listen = "0.0.0.0:8080";
+static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
+static const char *arg_lease_namespace;
+static const char *arg_log_level = "info";
+
+static const struct option_spec options[] = {
+	{"kubeconfig", 0, "FILE", "COCO_KUBECONFIG",
+	 "how to reach the API server; without it: $KUBECONFIG, the pod's service account, ~/.kube/config", &arg_kubeconfig,
+	 NULL, NULL, NULL},
+	{"plain-listen", 0, "HOST:PORT", "COCO_PLAIN_LISTEN", "where /healthz, /readyz and /metrics are", &arg_plain_listen,
+	 NULL, NULL, NULL},
+	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",
+	 &arg_system_namespace, NULL, NULL, NULL},
+	{"leader-elect-namespace", 0, "NS", "COCO_LEADER_ELECT_NAMESPACE",
+	 "namespace of the Lease by which one replica leads; default: the system namespace", &arg_lease_namespace, NULL,
+	 NULL, NULL},
+	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
+};
+
+static const struct command_spec command = {
+	.name = "coco-controller",
+	.usage = "[options]",
+	.about = "Reconciles ConfidentialProfiles: compiles each and says in its status whether pods can use it, and what\n"
+			 "their initdata hashes to. One replica leads, the others stand by.",
+	.options = options,
+	.noptions = sizeof(options) / sizeof(options[0]),
+};
+
+struct program {
+	struct kube_session session;
+	struct catalog_store catalog;
+	struct catalog_feed *feed;
+	struct kube_events *events;
+	struct profiles profiles;
+	struct workers *workers; // while this replica leads
+	struct lease *lease;
+	struct plain_server plain;
+	struct http_server *plain_server;
+	char *identity;
+	atomic_bool lost; // the lease
+	_Atomic(const char *) waits_for;
+};
+
+// ---- Profiles
+
+static void log_problem(void *ctx, const char *origin, const char *key, const char *message)
+{
+	(void)ctx;
+	log_warn("a profile can't be used as it is", LOG_Z("document", origin),
+			 LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
+}
+
+static void log_failed(void *ctx, const char *key, const struct error *err, int64_t next_ms)
+{
+	(void)ctx;
+	log_warn("a profile's status can't be brought up to date", LOG_Z("profile", key), LOG_Z("reason", err->msg),
+			 LOG_I("nextTryMs", next_ms));
+}
+
+static void take_up_changes(struct program *p)
+{
+	struct error err;
+	if (catalog_feed_step(p->feed, &err) > 0)
+		profiles_look_at_all(&p->profiles);
+	atomic_store(&p->waits_for, catalog_feed_waits_for(p->feed));
+}
+
+// ---- Leading
+
+static void on_started(void *ctx)
+{
+	struct program *p = ctx;
+	log_info("leading", LOG_Z("identity", p->identity));
+	p->workers =
+		workers_start(p->profiles.queue, "profile", WORKERS, profiles_reconcile, log_failed, &p->profiles, &clock_real);
+}
+
+// Another replica may lead by now: nothing more is written, and the program ends, to start over as a candidate.
+static void on_lost(void *ctx, const char *why)
+{
+	struct program *p = ctx;
+	kube_session_stop(&p->session);
+	log_error("no longer leading; this program ends, and is to be started again", LOG_Z("reason", why));
+	atomic_store(&p->lost, true);
+	(void)kill(getpid(), SIGTERM);
+}
+
+static void on_lease_trouble(void *ctx, const struct error *err)
+{
+	(void)ctx;
+	log_warn("the Lease can't be read or written; it is tried again", LOG_Z("reason", err->msg));
+}
+
+static char *make_identity(void)
+{
+	char host[256] = "unknown";
+	uint64_t random = 0;
+	(void)gethostname(host, sizeof(host) - 1);
+	(void)!getrandom(&random, sizeof(random), 0);
+	return xasprintf("%s_%016llx", host, (unsigned long long)random);
+}
+
+static void start_lease(struct program *p)
+{
+	const struct lease_config config = {
+		.client = p->session.client,
+		.clock = &clock_real,
+		.ns = arg_lease_namespace != NULL ? arg_lease_namespace : arg_system_namespace,
+		.name = LEASE_NAME,
+		.identity = p->identity,
+		.retry_ms = RETRY_MS,
+		.started = on_started,
+		.lost = on_lost,
+		.trouble = on_lease_trouble,
+		.ctx = p,
+	};
+	p->lease = lease_start(&config);
+}
+
+// ---- The plain port
+
+static const char *not_ready(void *ctx)
+{
+	struct program *p = ctx;
+	return atomic_load(&p->waits_for);
+}
+
+static void append_metrics(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	workqueue_write_metrics(out);
+	workers_write_metrics(out);
+	lease_write_metrics(out);
+	kube_events_write_metrics(out);
+}
+
+// ---- Start and stop
+
+static int start(struct program *p, struct error *err)
+{
+	p->plain = (struct plain_server){.not_ready = not_ready, .metrics = append_metrics, .ctx = p};
+	atomic_store(&p->waits_for, "starting");
+	p->plain_server = plain_server_start(&p->plain, arg_plain_listen, err);
+	if (p->plain_server == NULL)
+		return -err->code;
+	kube_client_register_metrics();
+	if (kube_session_open(&p->session, arg_kubeconfig, NULL, "coco-controller", true, err) < 0)
+		return -err->code;
+	const struct catalog_feed_config config = {
+		.system_ns = arg_system_namespace,
+		.informers = p->session.informers,
+		.store = &p->catalog,
+		.problem = log_problem,
+	};
+	p->feed = catalog_feed_start(&config, err);
+	if (p->feed == NULL)
+		return -err->code;
+	p->identity = make_identity();
+	p->events = kube_events_start(p->session.client, &clock_real, NAME_GROUP "/coco-controller", p->identity);
+	p->profiles = (struct profiles){
+		.client = p->session.client,
+		.objects = catalog_feed_profiles(p->feed),
+		.catalog = &p->catalog,
+		.events = p->events,
+		.queue = workqueue_new("profile", &clock_real),
+	};
+	start_lease(p);
+	log_info("started", LOG_Z("version", COCO_VERSION), LOG_Z("server", p->session.config->server),
+			 LOG_Z("identity", p->identity), LOG_I("plainPort", http_server_port(p->plain_server)));
+	return 0;
+}
+
+static void stop(struct program *p)
+{
+	log_info("stopping");
+	workers_stop(p->workers);
+	// Only once nothing is written any more may another one lead.
+	lease_stop(p->lease);
+	kube_events_stop(p->events);
+	kube_session_stop(&p->session);
+	catalog_feed_stop(p->feed);
+	workqueue_free(p->profiles.queue);
+	kube_session_close(&p->session);
+	http_server_stop(p->plain_server, 0);
+	catalog_store_put(&p->catalog, NULL);
+	free(p->identity);
+}
+
+static bool good_namespace(const char *option, const char *name)
+{
+	if (is_object_name(name))
+		return true;
+	(void)fprintf(stderr, "coco-controller: %s is \"%s\"; it must be the name of a namespace\n", option, name);
+	return false;
+}
+
+static bool good_arguments(void)
+{
+	enum log_level level = LOG_INFO;
+	if (!log_level_parse(arg_log_level, &level)) {
+		(void)fprintf(stderr, "coco-controller: --log-level is \"%s\"; it must be debug, info, warn or error\n",
+					  arg_log_level);
+		return false;
+	}
+	log_setup(level, STDERR_FILENO);
+	return good_namespace("--system-namespace", arg_system_namespace) &&
+		   (arg_lease_namespace == NULL || good_namespace("--leader-elect-namespace", arg_lease_namespace));
+}
+
+int main(int argc, char **argv)
+{
+	char **operands = NULL;
+	enum options_outcome got = options_read(&command, argc, argv, &operands);
+	if (got != OPTIONS_GO)
+		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;
+	if (!good_arguments())
+		return EXIT_USAGE;
+	// Threads that take turns don't need heaps of their own.
+	(void)mallopt(M_ARENA_MAX, 2);
+	struct program p = {.catalog = CATALOG_STORE_INIT};
+	struct error err;
+	CLEANUP_CLOSE int signals = stop_signals_open(&err);
+	int rc = signals < 0 ? signals : start(&p, &err);
+	if (rc < 0)
+		log_error("can't start", LOG_Z("reason", err.msg));
+	while (rc == 0 && !stop_signals_wait(signals, catalog_feed_fd(p.feed), TICK_MS))
+		take_up_changes(&p);
+	stop(&p);
+	return rc < 0 || atomic_load(&p.lost) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
