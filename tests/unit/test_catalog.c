@@ -260,6 +260,67 @@ static void test_namespaces(void **state)
 	catalog_unref(c);
 }
 
+// ---- What didn't change is taken over
+
+static json_t *made_profile(const char *uid, int generation, const char *map)
+{
+	return json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:i}, s:{s:{s:{s:s, s:s}}}}", "apiVersion", NAME_GROUP_VERSION,
+					 "kind", "ConfidentialProfile", "metadata", "namespace", "a", "name", "b", "uid", uid, "generation",
+					 generation, "spec", "initdata", "configMapKeyRef", "name", map, "key", "k");
+}
+
+static json_t *made_map(const char *name)
+{
+	return json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:s}}", "apiVersion", "v1", "kind", "ConfigMap", "metadata",
+					 "namespace", "a", "name", name, "data", "k", "version = '0.1.0'\nalgorithm = 'sha256'\n[data]\n");
+}
+
+struct reuse_case {
+	const char *name;
+	const char *uid;
+	int generation;
+	const char *map;
+	bool same_map; // the very object of the first catalog
+	bool no_map;
+	bool reused;
+};
+
+static struct reuse_case reuse_cases[] = {
+	{"reuse: nothing changed", "u", 3, "m", true, false, true},
+	{"reuse: another generation", "u", 4, "m", true, false, false},
+	{"reuse: another object of the name", "v", 3, "m", true, false, false},
+	{"reuse: without a generation", "u", 0, "m", true, false, false},
+	{"reuse: the ConfigMap changed", "u", 3, "m", false, false, false},
+	{"reuse: the ConfigMap went, the last good one stays", "u", 3, "m", false, true, true},
+};
+
+static void test_reuse(void **state)
+{
+	const struct reuse_case *c = *state;
+	CLEANUP_BUF
+	struct buf problems = BUF_INIT(TEXT_MAX);
+	char origin[] = "x";
+	json_t *map = made_map("m");
+	json_t *other = made_map("m");
+	json_t *before = made_profile("u", c->generation == 0 ? 0 : 3, "m");
+	json_t *after = made_profile(c->uid, c->generation, c->map);
+	const struct catalog_document first[] = {{before, origin}, {map, origin}};
+	const struct catalog_document then[] = {{after, origin}, {c->same_map ? map : other, origin}};
+	struct catalog *old = catalog_build(first, 2, SYS, NULL, note_problem, &problems);
+	struct catalog *new = catalog_build(then, c->no_map ? 1 : 2, SYS, old, note_problem, &problems);
+	const struct catalog_profile *a = catalog_profile(old, STR("a"), STR("b"));
+	const struct catalog_profile *b = catalog_profile(new, STR("a"), STR("b"));
+	assert_non_null(a->profile);
+	assert_int_equal(a->profile == b->profile, c->reused);
+	assert_int_equal(b->problem != NULL, c->no_map);
+	catalog_unref(old);
+	catalog_unref(new);
+	json_decref(map);
+	json_decref(other);
+	json_decref(before);
+	json_decref(after);
+}
+
 static void test_store(void **state)
 {
 	(void)state;
@@ -576,6 +637,7 @@ int main(void)
 	catalog_dir_free(NULL);
 	catalog_unref(NULL);
 	ADD_TABLE(&t, build_cases, test_build);
+	ADD_TABLE(&t, reuse_cases, test_reuse);
 	tests_add(&t, "build: kept by catalog after catalog", test_kept_long, NULL);
 	ADD_TABLE(&t, lookup_cases, test_lookup);
 	tests_add(&t, "namespaces", test_namespaces, NULL);
