@@ -57,19 +57,37 @@ static int run(void)
 	return conclude(&in, &d);
 }
 
+// None, or "pod NAME".
+static bool good_operands(char **operands)
+{
+	if (operands[0] == NULL)
+		return true;
+	if (strcmp(operands[0], "pod") != 0 || operands[1] == NULL) {
+		(void)fprintf(stderr, "cocopipe explain: \"%s%s%s\" is not understood; write: pod NAME\n", operands[0],
+					  operands[1] != NULL ? " " : "", operands[1] != NULL ? operands[1] : "");
+		return false;
+	}
+	args.pod_name = operands[1];
+	return true;
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	const struct option_spec options[] = {INPUT_OPTIONS(args)};
 	const struct command_spec command = {
 		.name = "cocopipe explain",
-		.usage = "-f FILE [--profile FILE]",
+		.usage = "-f FILE [--profile FILE | --server] | pod NAME [-n NS]",
 		.about = "Tells why a pod is, or is not, made confidential: each rule in order, with its outcome.\n"
+				 "The pod is in a file, or on a cluster; so are the profiles (--server).\n"
 				 "Exit status: 0 confidential or left alone, 1 denied, 2 usage or unreadable input.",
 		.options = options,
 		.noptions = INPUT_OPTIONS_N,
+		.operands_max = 2,
 	};
 	char **operands = NULL;
 	enum options_outcome got = options_read(&command, argc, argv, &operands);
+	if (got == OPTIONS_GO && !good_operands(operands))
+		got = OPTIONS_EXIT_USAGE;
 	int status = got == OPTIONS_GO ? run() : got == OPTIONS_EXIT_OK ? EXIT_SUCCESS : EXIT_USAGE;
 	input_args_release(&args);
 	return status;

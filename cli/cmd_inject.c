@@ -99,9 +99,9 @@ int cmd_inject(int argc, char **argv)
 	};
 	const struct command_spec command = {
 		.name = "cocopipe inject",
-		.usage = "-f FILE [--profile FILE] [-o yaml|json|patch|review]",
-		.about = "Shows what the webhook would do to a Pod, or answer to an AdmissionReview: the same functions, no "
-				 "cluster.\n"
+		.usage = "-f FILE [--profile FILE | --server] [-o yaml|json|patch|review]",
+		.about = "Shows what the webhook would do to a Pod, or answer to an AdmissionReview: the same functions, and "
+				 "no cluster but for --server.\n"
 				 "Exit status: 0 mutated or left alone, 1 denied, 2 usage or unreadable input.",
 		.options = options,
 		.noptions = sizeof(options) / sizeof(options[0]),

@@ -106,6 +106,14 @@ static void use_only_profile(struct input_args *args, const struct input *in)
 
 static int build_catalog(struct input_args *args, struct input *in, struct error *err)
 {
+	if (in->session.client != NULL) {
+		if (args->profiles_dir != NULL || args->nprofile_files > 0)
+			return error_set(
+				err, EINVAL,
+				"profiles come from the cluster here; leave --profile and --profiles (or COCO_PROFILES) out");
+		in->catalog = cluster_catalog(&in->session, &in->review, args->system_ns, tell_problem, err);
+		return in->catalog != NULL ? 0 : -err->code;
+	}
 	if (args->profiles_dir != NULL && args->nprofile_files > 0)
 		return error_set(err, EINVAL,
 						 "--profile and --profiles (or COCO_PROFILES) are both given; keep one of the two");
@@ -138,6 +146,11 @@ static const char *usual_creator(const struct pod *pod)
 	return "";
 }
 
+static const char *context_namespace(const struct input *in)
+{
+	return in->session.config != NULL ? in->session.config->ns : NULL;
+}
+
 static int parse_pod(const struct input_args *args, struct input *in, struct error *err)
 {
 	struct json_read r;
@@ -149,8 +162,8 @@ static int parse_pod(const struct input_args *args, struct input *in, struct err
 	const struct pod *pod = &in->review.object;
 	const json_t *profile = only_profile(args);
 	const char *ns = args->ns;
-	if (ns == NULL && pod->ns.n == 0 && profile != NULL)
-		ns = text_at(profile, "metadata", "namespace");
+	if (ns == NULL && pod->ns.n == 0)
+		ns = profile != NULL ? text_at(profile, "metadata", "namespace") : context_namespace(in);
 	struct review *v = &in->review;
 	v->uid = STR("preview");
 	v->version = STR("v1");
@@ -165,27 +178,42 @@ static int parse_pod(const struct input_args *args, struct input *in, struct err
 	return 0;
 }
 
+// The pod or review to judge, new; from the cluster where a name is given.
+static json_t *get_tree(const struct input_args *args, const struct input *in, struct error *err)
+{
+	if (args->pod_name != NULL)
+		return cluster_pod(&in->session, args->ns != NULL ? args->ns : context_namespace(in), args->pod_name, err);
+	if (args->file != NULL)
+		return input_document(args->file, err);
+	(void)error_set(err, EINVAL, "say what to look at: -f FILE, or -f - for standard input");
+	return NULL;
+}
+
 int input_read(struct input_args *args, struct input *ret, struct error *err)
 {
-	if (args->file == NULL)
-		return error_set(err, EINVAL, "say what to look at: -f FILE, or -f - for standard input");
-	ret->tree = input_document(args->file, err);
+	if (args->pod_name != NULL && args->file != NULL)
+		return error_set(err, EINVAL, "-f %s and pod %s are both given; keep one of the two", args->file,
+						 args->pod_name);
+	if ((args->server || args->pod_name != NULL) && cluster_open(&args->cluster, &ret->session, err) < 0)
+		return -err->code;
+	ret->tree = get_tree(args, ret, err);
 	if (ret->tree == NULL)
 		return -err->code;
+	const char *name = args->pod_name != NULL ? args->pod_name : args->file;
 	ret->text = json_dumps(ret->tree, JSON_COMPACT);
 	if (ret->text == NULL)
-		return error_set(err, EINVAL, "%s can't be written as JSON", args->file);
+		return error_set(err, EINVAL, "%s can't be written as JSON", name);
 	bool review = is_kind(ret->tree, "AdmissionReview");
 	if (!review && !is_kind(ret->tree, "Pod")) {
 		const char *kind = text_at(ret->tree, "kind", NULL);
 		return error_set(err, EINVAL,
 						 "%s is of kind \"%s\"; give the Pod that Kubernetes makes of it (kubectl get pod NAME -o "
 						 "yaml), or an AdmissionReview",
-						 args->file, kind != NULL ? kind : "");
+						 name, kind != NULL ? kind : "");
 	}
 	int rc = review ? parse_review(ret, err) : parse_pod(args, ret, err);
 	if (rc < 0)
-		return error_prefix(err, "%s", args->file);
+		return error_prefix(err, "%s", name);
 	return build_catalog(args, ret, err);
 }
 
@@ -202,4 +230,5 @@ void input_release(struct input *in)
 	free(in->text);
 	arena_release(&in->arena);
 	catalog_unref(in->catalog);
+	kube_session_close(&in->session);
 }
