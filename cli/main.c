@@ -10,6 +10,7 @@
 static const struct subcommand subcommands[] = {
 	{"inject", cmd_inject, "what the webhook would do to a Pod or an AdmissionReview"},
 	{"explain", cmd_explain, "why a pod is, or is not, made confidential: each rule in order"},
+	{"doctor", cmd_doctor, "what is wrong with a cluster, and what to do about it"},
 	{"initdata", cmd_initdata, "build, show, digest, lint and diff initdata"},
 	{0}};
 
@@ -50,7 +51,8 @@ int usage_failure(const char *message)
 int main(int argc, char **argv)
 {
 	int status = run_subcommand(
-		"cocopipe", "Confidential Tekton pipelines: the webhook's and the controller's functions, without a cluster.",
+		"cocopipe",
+		"Confidential Tekton pipelines: the webhook's and the controller's functions, with and without a cluster.",
 		subcommands, argc, argv);
 	// A file that a full disk has cut must not look like the answer.
 	if (fflush(stdout) != 0 || ferror(stdout) != 0) {
