@@ -295,6 +295,22 @@ const struct catalog_profile *catalog_profiles(const struct catalog *c, size_t *
 	return c->profiles;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a != NULL && b != NULL ? strcmp(a, b) == 0 : a == b;
+}
+
+bool catalog_same_profiles(const struct catalog *a, const struct catalog *b)
+{
+	bool same = a->nprofiles == b->nprofiles;
+	for (size_t i = 0; same && i < a->nprofiles; i++) {
+		const struct catalog_profile *x = &a->profiles[i];
+		const struct catalog_profile *y = &b->profiles[i];
+		same = compare_profiles(x, y) == 0 && x->profile == y->profile && same_text(x->problem, y->problem);
+	}
+	return same;
+}
+
 static struct str namespace_meta(const struct catalog *c, struct str ns, const char *map, const char *key)
 {
 	const json_t *object = ns.n > 0 ? json_object_getn(c->namespaces, ns.p, ns.n) : NULL;

@@ -51,6 +51,8 @@ bool catalog_knows_namespace(const struct catalog *c, struct str ns) __attribute
 // A namespace's label or annotation, borrowed; p NULL where the namespace or the key isn't known.
 struct str catalog_namespace_label(const struct catalog *c, struct str ns, const char *key);
 struct str catalog_namespace_annotation(const struct catalog *c, struct str ns, const char *key);
+// Whether both have the same profiles, compiled to the same, with the same problems.
+bool catalog_same_profiles(const struct catalog *a, const struct catalog *b) __attribute__((nonnull));
 const char *catalog_system_namespace(const struct catalog *c);
 
 #endif

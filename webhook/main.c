@@ -97,10 +97,15 @@ static void log_problem(void *ctx, const char *origin, const char *key, const ch
 			  LOG_Z("document", origin), LOG_Z("profile", key[0] != '\0' ? key : NULL), LOG_Z("reason", message));
 }
 
-// What the catalog in force is like.
-static void note_catalog(struct program *p)
+// What the catalog in force is like, where it isn't what the one before was: statuses, and namespaces that are none of
+// ours, change all the time.
+static void note_catalog(struct program *p, const struct catalog *before)
 {
 	struct catalog *c = catalog_store_get(&p->serving.store);
+	if (before != NULL && catalog_same_profiles(before, c)) {
+		catalog_unref(c);
+		return;
+	}
 	size_t n = 0;
 	size_t bad = 0;
 	const struct catalog_profile *v = catalog_profiles(c, &n);
@@ -115,9 +120,11 @@ static void note_catalog(struct program *p)
 static void take_up_profiles(struct program *p)
 {
 	struct error err;
+	struct catalog *before = catalog_store_get(&p->serving.store);
 	int rc = catalog_feed_step(p->feed, &err);
 	if (rc > 0)
-		note_catalog(p);
+		note_catalog(p, before);
+	catalog_unref(before);
 	if (rc < 0) {
 		serve_note_reload(false);
 		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
