@@ -76,7 +76,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: $(BIN)/coco-webhook $(BIN)/cocopipe ## build the programs into build/bin
+build: $(BIN)/coco-webhook $(BIN)/coco-controller $(BIN)/cocopipe ## build the programs into build/bin
 
 # Installs what is missing before anything is compiled; does nothing, quickly, where all is there.
 .PHONY: deps
@@ -127,7 +127,7 @@ $(TOOLS):
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .PHONY: test-programs
-test-programs: $(UNIT) $(FUZZ) $(TOOLS) $(BIN)/coco-webhook $(BIN)/cocopipe
+test-programs: $(UNIT) $(FUZZ) $(TOOLS) $(BIN)/coco-webhook $(BIN)/coco-controller $(BIN)/cocopipe
 
 .PHONY: test
 test: ## all tests, with sanitizers and a real API server (installs and builds what they need)
