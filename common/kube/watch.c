@@ -4,6 +4,7 @@
 
 #include "common/kube/watch_private.h"
 #include "common/mem.h"
+#include "common/secret.h"
 #include "common/thread.h"
 
 // ---- The lists. A stream is freed by the loop alone, so that a pointer to it is good until the loop goes round.
@@ -239,9 +240,8 @@ static void watcher_free(struct kube_watcher *w)
 	(void)pthread_mutex_destroy(&w->lock);
 	free(w->user_agent);
 	free(w->authority);
-	if (w->proxy != NULL)
-		explicit_bzero(w->proxy, strlen(w->proxy));
-	free(w->proxy);
+	free(w->origin);
+	secret_free(w->proxy);
 	free(w->refusal);
 	free(w);
 }
@@ -260,7 +260,6 @@ struct kube_watcher *kube_watcher_start(const struct kube_config *config, struct
 		.trust_checked_ms = -1,
 		.plain_until_ms = INT64_MIN,
 		.queue_end = &w->queue,
-		.credential.token = BUF_INIT(KUBE_TOKEN_MAX),
 	};
 	(void)pthread_mutex_init(&w->lock, NULL);
 	(void)pthread_cond_init(&w->called, NULL);

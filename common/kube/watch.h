@@ -11,7 +11,8 @@
 //
 // Connecting, TLS and reading wait for nobody. Two things hold all streams up while they last: the system's look-up of a
 // host name (none for an IP address, as in a pod), and a token file on a slow disk. A credential plugin runs on a thread
-// of its own; kube_watcher_stop() waits for it, KUBE_EXEC_TIMEOUT_S at most.
+// of its own; kube_watcher_stop() waits for it, KUBE_EXEC_TIMEOUT_S at most. Of a name's addresses, those that refuse are
+// passed over, while one that swallows packets takes the handshake's time.
 // A kubeconfig's proxy-url is used where it is http:// (CONNECT); with another, streams end with a reason that says so.
 #ifndef COCO_COMMON_KUBE_WATCH_H
 #define COCO_COMMON_KUBE_WATCH_H

@@ -4,6 +4,7 @@
 
 #include "common/kube/watch_private.h"
 #include "common/mem.h"
+#include "common/secret.h"
 #include "common/thread.h"
 
 static void *ask(void *arg)
@@ -18,20 +19,13 @@ static void *ask(void *arg)
 	return NULL;
 }
 
-static void clear(struct buf *token)
-{
-	if (token->p != NULL)
-		explicit_bzero(token->p, token->cap);
-	buf_release(token);
-}
-
 static void start(struct kube_watcher *w)
 {
 	struct watch_credential *c = &w->credential;
 	c->done = false;
 	c->running = true;
 	c->round++;
-	buf_expect(&c->token, KUBE_TOKEN_MAX);
+	c->token = secret_buf(KUBE_TOKEN_MAX);
 	thread_start(&c->thread, "credential", ask, w);
 }
 
@@ -39,8 +33,7 @@ int watch_credential_get(struct kube_stream *s, struct error *err)
 {
 	struct kube_watcher *w = s->w;
 	if (w->config->exec == NULL) {
-		CLEANUP(clear) struct buf token = BUF_INIT(KUBE_TOKEN_MAX);
-		buf_expect(&token, KUBE_TOKEN_MAX); // growing would leave copies behind
+		CLEANUP_SECRET_BUF struct buf token = secret_buf(KUBE_TOKEN_MAX);
 		int rc = kube_auth_token(w->auth, &token, &s->serial, err);
 		if (rc == 0 && token.n > 0)
 			s->bearer = xstrndup(buf_str(&token));
@@ -83,7 +76,7 @@ void watch_credential_collect(struct kube_watcher *w)
 	bool later = false;
 	for (struct kube_stream *s; (s = next_waiting(w, c->round, &later)) != NULL;)
 		stream_take_credential(s, c);
-	clear(&c->token);
+	secret_buf_release(&c->token);
 	if (later)
 		start(w);
 }
@@ -93,5 +86,5 @@ void watch_credential_stop(struct kube_watcher *w)
 	if (w->credential.running)
 		(void)pthread_join(w->credential.thread, NULL);
 	w->credential.running = false;
-	clear(&w->credential.token);
+	secret_buf_release(&w->credential.token);
 }

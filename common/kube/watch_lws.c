@@ -1,11 +1,11 @@
 // What is libwebsockets' (4.1 of Debian 12): the context, connections, and its one callback taken apart into the calls of
 // watch_stream.c. The wsi's opaque user data is the stream, NULL once that is done with the connection.
 #include <errno.h>
-#include <openssl/err.h>
 #include <string.h>
 
 #include "common/kube/watch_private.h"
 #include "common/mem.h"
+#include "common/secret.h"
 
 #define RX_SIZE 4096     // a frame's part that is handed on at once; each stream has as much
 #define HEADER_SIZE 8192 // of an answer's head, while it is there
@@ -40,11 +40,17 @@ static int judge_certificate(struct lws *wsi, X509_STORE_CTX *chain, bool good)
 		return 0;
 	}
 	int code = X509_STORE_CTX_get_error(chain);
-	bool name = code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH;
 	const char *wanted = w->config->tls_server_name != NULL ? w->config->tls_server_name : w->config->host;
-	if (s != NULL)
-		(void)snprintf(s->trouble, sizeof(s->trouble), "its certificate is not to be trusted: %s%s%s",
-					   X509_verify_cert_error_string(code), name ? "; it isn't for " : "", name ? wanted : "");
+	const char *why = X509_verify_cert_error_string(code);
+	if (s == NULL)
+		return 0;
+	if (code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH)
+		(void)snprintf(s->trouble, sizeof(s->trouble),
+					   "its certificate isn't for %s (%s): ask for a name that is in it, by tls-server-name", wanted,
+					   why);
+	else
+		(void)snprintf(s->trouble, sizeof(s->trouble),
+					   "its certificate is not to be trusted: %s; certificate-authority is to hold who signed it", why);
 	return 0;
 }
 
@@ -62,15 +68,13 @@ static int add_headers(struct lws *wsi, struct kube_stream *s, unsigned char **p
 	if (add_header(wsi, "user-agent:", s->w->user_agent, p, end) != 0 ||
 		add_header(wsi, "accept:", s->accept, p, end) != 0)
 		return -1;
+	if (!s->plain && add_header(wsi, "origin:", s->w->origin, p, end) != 0)
+		return -1;
 	if (s->bearer == NULL)
 		return 0;
-	CLEANUP_FREE char *value = xasprintf("Bearer %s", s->bearer);
-	int rc = add_header(wsi, "authorization:", value, p, end);
-	explicit_bzero(value, strlen(value));
-	explicit_bzero(s->bearer, strlen(s->bearer));
-	free(s->bearer);
-	s->bearer = NULL;
-	return rc != 0 ? -1 : 0;
+	CLEANUP_SECRET char *value = xasprintf("Bearer %s", s->bearer);
+	secret_free(TAKE_PTR(s->bearer));
+	return add_header(wsi, "authorization:", value, p, end) != 0 ? -1 : 0;
 }
 
 // ---- The callback
@@ -109,21 +113,22 @@ static int on_stream(struct lws *wsi, struct kube_stream *s, enum lws_callback_r
 	}
 }
 
-// In the words of who has to do something about it; "" where libwebsockets' own will do.
-static const char *explain(struct str why)
+// In the words of who has to do something about it, where libwebsockets' own don't do. By how they begin.
+static struct str explain(struct str why)
 {
 	static const struct {
 		const char *theirs, *ours;
 	} words[] = {
 		{"Unable to connect", "connection refused, or no route to it"},
+		{"connect SSL err", "TLS can't be agreed on: is this a TLS server, with TLS 1.2 or later?"},
+		{"connect SYSCALL", "it broke in the TLS handshake"},
 		{"proxy not h1", "the proxy refuses CONNECT: is this host allowed there, and are user and password right?"},
 		{"proxy conn dead", "the proxy hung up"},
 	};
-	const char *tls = ERR_reason_error_string(ERR_peek_last_error());
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (str_is(why, words[i].theirs))
-			return words[i].ours;
-	return str_has_prefix(why, "connect SSL err") && tls != NULL ? tls : "";
+		if (str_has_prefix(why, words[i].theirs))
+			return str_from(words[i].ours);
+	return why;
 }
 
 // The connection ends, for whatever reason.
@@ -132,12 +137,9 @@ static int on_end(struct lws *wsi, struct kube_stream *s, enum lws_callback_reas
 	const unsigned char *close = in;
 	struct str text = {in, in != NULL ? len : 0};
 	unsigned code = NO_CLOSE_CODE;
-	const char *words;
 	switch (reason) {
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-		words = explain(text);
-		text = *words != '\0' ? str_from(words) : text;
-		stream_on_no_connection(s, s->plain ? 0 : (int)lws_http_client_http_response(wsi), text);
+		stream_on_no_connection(s, s->plain ? 0 : (int)lws_http_client_http_response(wsi), explain(text));
 		break;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		if (text.n >= 2) {
@@ -261,7 +263,6 @@ int watch_lws_connect(struct kube_stream *s, struct error *err)
 						  (w->config->tls ? LCCSCF_USE_SSL : 0),
 		.path = s->path,
 		.host = w->authority,
-		.origin = w->authority,
 		.method = s->plain ? "GET" : NULL,
 		.alpn = "http/1.1",
 		.local_protocol_name = protocols[0].name,

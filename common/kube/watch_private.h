@@ -13,7 +13,7 @@
 #include "common/kube/lines.h"
 #include "common/kube/watch.h"
 
-#define WATCH_NAME_MAX ((size_t)127) // of a host; libwebsockets has as much
+#define WATCH_NAME_MAX ((size_t)119) // of a host with its port: libwebsockets has 128 for the whole header
 #define WATCH_REASON_MAX 512
 
 // A libwebsockets vhost with the TLS context of one generation. Older ones live on while they have connections.
@@ -53,6 +53,7 @@ struct kube_watcher {
 	struct kube_watch_timing timing; // none is 0
 	char *user_agent;
 	char *authority; // for the Host header
+	char *origin;    // without one, API servers take no WebSocket
 	char *proxy;     // as libwebsockets wants it; NULL for none
 	char *refusal;   // why no stream can be opened with this configuration; NULL where one can
 

@@ -6,6 +6,7 @@
 
 #include "common/kube/watch_private.h"
 #include "common/mem.h"
+#include "common/secret.h"
 
 #define UNAUTHORIZED 401
 #define CLOSE_NORMAL 1000 // RFC 6455 7.4.1
@@ -15,14 +16,6 @@
 static const struct str no_body = {0};
 
 // ---- The end
-
-static void wipe_bearer(struct kube_stream *s)
-{
-	if (s->bearer != NULL)
-		explicit_bzero(s->bearer, strlen(s->bearer));
-	free(s->bearer);
-	s->bearer = NULL;
-}
 
 void stream_forget_connection(struct kube_stream *s)
 {
@@ -44,7 +37,7 @@ void stream_drop(struct kube_stream *s)
 	s->state = STREAM_OVER;
 	hang_up(s);
 	lws_sul_cancel(&s->timer);
-	wipe_bearer(s);
+	secret_free(TAKE_PTR(s->bearer));
 	lines_release(&s->lines);
 	buf_release(&s->body);
 }

@@ -80,6 +80,7 @@ void watch_trust_read_config(struct kube_watcher *w)
 		w->authority = xasprintf(v6 ? "[%s]" : "%s", name);
 	else
 		w->authority = xasprintf(v6 ? "[%s]:%d" : "%s:%d", name, w->config->port);
+	w->origin = xasprintf("%s://%s", w->config->tls ? "https" : "http", w->authority);
 	if (strlen(w->authority) > WATCH_NAME_MAX || strlen(w->config->host) > WATCH_NAME_MAX)
 		w->refusal = xasprintf("%s: watch streams need a host name of at most %zu bytes: use the address",
 							   w->config->server, WATCH_NAME_MAX - 6);
@@ -89,14 +90,31 @@ void watch_trust_read_config(struct kube_watcher *w)
 
 // ---- TLS
 
+static bool is_address(const char *name)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+}
+
+// libwebsockets sends addresses as names too, which RFC 6066 forbids and some servers refuse.
+static void send_no_name(const SSL *tls, int where, int code)
+{
+	(void)code;
+	if ((where & SSL_CB_HANDSHAKE_START) != 0)
+		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)tls, NULL);
+}
+
 static int set_name(const struct kube_watcher *w, SSL_CTX *tls, struct error *err)
 {
 	const char *name = server_name(w);
 	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(tls);
-	unsigned char address[sizeof(struct in6_addr)];
+	bool address = is_address(name);
+	if (address)
+		SSL_CTX_set_info_callback(tls, send_no_name);
+	if (w->config->insecure)
+		return 0;
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	bool is_address = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-	int ok = is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0);
+	int ok = address ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0);
 	if (ok != 1)
 		return error_set(err, EINVAL, "\"%s\" can't be compared with a certificate's names: set tls-server-name", name);
 	return 0;
@@ -118,7 +136,7 @@ static SSL_CTX *make_tls(struct kube_watcher *w, struct error *err)
 	(void)SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	if (kube_auth_setup_tls(w->auth, tls, err) < 0)
 		return NULL;
-	if (!w->config->insecure && set_name(w, tls, err) < 0)
+	if (set_name(w, tls, err) < 0)
 		return NULL;
 	return TAKE_PTR(tls);
 }

@@ -188,12 +188,14 @@ class Connection:
 
 
 class FakeServer:
-    """scripts: path -> function(Connection). tls: an Authority's pair; None for plain TCP."""
+    """scripts: path -> function(Connection). pair: certificate and key; without tls, it is plain TCP. banner: all that it
+    says to anybody, before any handshake."""
 
-    def __init__(self, scripts, pair=None, tls=True, host=HOST, handshake=True):
+    def __init__(self, scripts, pair=None, tls=True, host=HOST, banner=None):
         self.scripts = scripts
         self.tls = tls
-        self.handshake = handshake
+        self.banner = banner
+        self.names = []  # that clients asked for in TLS
         self.host = host
         self.seen = []
         self.errors = []
@@ -204,6 +206,7 @@ class FakeServer:
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*pair)
+            self.context.sni_callback = lambda _sock, name, _context: self.names.append(name)
 
     def __enter__(self):
         self.listener = socket.create_server((self.host, 0), family=socket.AF_INET6 if ":" in self.host else
@@ -262,7 +265,8 @@ class FakeServer:
         try:
             raw.settimeout(DEADLINE_S)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if not self.handshake:
+            if self.banner is not None:
+                raw.sendall(self.banner)
                 Connection(self, raw).wait_gone()
                 return
             if self.tls:
