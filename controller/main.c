@@ -18,6 +18,7 @@
 #include "common/options.h"
 #include "common/plain_server.h"
 #include "common/stop_signals.h"
+#include "common/told.h"
 #include "common/version.h"
 #include "controller/profiles.h"
 
@@ -82,7 +83,10 @@ static void log_problem(void *ctx, const char *origin, const char *key, const ch
 
 static void log_failed(void *ctx, const char *key, const struct error *err, int64_t next_ms)
 {
+	static struct told told = TOLD_INIT;
 	(void)ctx;
+	if (!told_due(&told, err->msg, clock_mono_ms(&clock_real)))
+		return;
 	log_warn("a profile's status can't be brought up to date", LOG_Z("profile", key), LOG_Z("reason", err->msg),
 			 LOG_I("nextTryMs", next_ms));
 }

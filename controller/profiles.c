@@ -6,6 +6,9 @@
 
 #include "controller/profile_status.h"
 
+// What the API server refuses may be granted later, such as a right, without anything that we would hear of.
+#define REFUSED_AGAIN_MS 300000
+
 void profiles_look_at_all(struct profiles *p)
 {
 	json_t *keys = kube_store_keys(p->objects);
@@ -82,13 +85,14 @@ static int reconcile(const struct profiles *p, const struct catalog *catalog, co
 int profiles_reconcile(void *ctx, const char *key, struct reconcile_result *ret, struct error *err)
 {
 	const struct profiles *p = ctx;
-	(void)ret;
 	char *ns = NULL;
 	char *name = NULL;
 	kube_key_split(key, &ns, &name);
 	json_t *object = kube_store_get(p->objects, ns, name);
 	struct catalog *catalog = catalog_store_get(p->catalog);
 	int rc = object != NULL && catalog != NULL ? reconcile(p, catalog, object, err) : 0;
+	if (rc < 0)
+		ret->again_ms = REFUSED_AGAIN_MS;
 	catalog_unref(catalog);
 	json_decref(object);
 	free(ns);

@@ -7,10 +7,14 @@
 #include "common/mem.h"
 #include "common/version.h"
 
+// Informers tell at most once a minute each. An outage meets all of them: of that, one line a minute is enough.
 static void log_trouble(void *ctx, const char *what, int http, const char *message, int64_t next_ms)
 {
-	(void)ctx;
-	if (http >= 200 && http < 300)
+	struct kube_session *s = ctx;
+	bool again = http >= 200 && http < 300;
+	if ((again || http == 0) && !told_due(&s->told, again ? "again" : "outage", clock_mono_ms(&clock_real)))
+		log_debug("as others", LOG_Z("request", what), LOG_I("status", http), LOG_Z("reason", message));
+	else if (again)
 		log_info("the API server answers again", LOG_Z("request", what));
 	else
 		log_warn("the API server does not serve a request; what is known stays in force", LOG_Z("request", what),
@@ -34,6 +38,7 @@ static int follow(struct kube_session *s, struct error *err)
 		.watcher = s->watcher,
 		.clock = &clock_real,
 		.trouble = log_trouble,
+		.trouble_ctx = s,
 	};
 	s->informers = kube_informers_start(&config);
 	return 0;
@@ -42,7 +47,7 @@ static int follow(struct kube_session *s, struct error *err)
 int kube_session_open(struct kube_session *s, const char *kubeconfig, const char *context, const char *program,
 					  bool follows, struct error *err)
 {
-	*s = (struct kube_session){.user_agent = user_agent(program)};
+	*s = (struct kube_session){.user_agent = user_agent(program), .told = TOLD_INIT};
 	s->config = kube_config_load(kubeconfig, context, err);
 	if (s->config == NULL)
 		return -err->code;
@@ -73,5 +78,6 @@ void kube_session_close(struct kube_session *s)
 	kube_auth_free(s->auth);
 	kube_config_free(s->config);
 	free(s->user_agent);
+	told_release(&s->told);
 	*s = (struct kube_session){0};
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "common/kube/informer.h"
+#include "common/told.h"
 
 struct kube_session {
 	struct kube_config *config;
@@ -18,6 +19,7 @@ struct kube_session {
 	struct kube_watcher *watcher;
 	struct kube_informers *informers;
 	char *user_agent;
+	struct told told; // of outages
 	atomic_bool stop; // set by kube_session_stop(): requests end
 };
 
