@@ -5,8 +5,10 @@
 
 A suite fails as a whole, beside its failed cases, where it prints fewer results than it planned, exits with another
 status than its results say, or takes longer than its limit. Everything that a suite prints is in build/test-logs/.
+As many suites run at once as there are processors, at most four; COCO_TEST_JOBS says otherwise.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -20,6 +22,7 @@ LOGS = ROOT / "build" / "test-logs"
 ASAN = "build/asan"
 TSAN = "build/tsan"
 NEED_CLUSTER = ("e2e/", "kube/")
+JOBS = int(os.environ.get("COCO_TEST_JOBS", min(os.cpu_count() or 1, 4)))  # suites at once
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "CMOCKA_MESSAGE_OUTPUT": "TAP",
@@ -105,6 +108,14 @@ def show_failure(name, text):
     print(f"      (all of it: build/test-logs/{name.replace('/', '-')}.log)", flush=True)
 
 
+def one(name, command, limit):
+    """Runs a suite; returns (name, text, passed, failed, seconds)."""
+    start = time.monotonic()
+    text, status = run(name, command, limit)
+    passed, failed = judge(name, text, status, limit)
+    return name, text, passed, failed, time.monotonic() - start
+
+
 def main():
     arguments = sys.argv[1:]
     quick = "--quick" in arguments
@@ -113,19 +124,20 @@ def main():
     made = subprocess.run(["hack/pyenv.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     python = made.stdout.strip() if made.returncode == 0 else "(the Python of hack/pyenv.sh, which failed)"
     LOGS.mkdir(parents=True, exist_ok=True)
+    chosen = [
+        suite for suite in suites(python)
+        if not (quick and suite[0].startswith(NEED_CLUSTER)) and (not wanted or any(w in suite[0] for w in wanted))
+    ]
     total_passed, total_failed = 0, []
-    for name, command, limit in suites(python):
-        if (quick and name.startswith(NEED_CLUSTER)) or (wanted and not any(w in name for w in wanted)):
-            continue
-        start = time.monotonic()
-        text, status = run(name, command, limit)
-        passed, failed = judge(name, text, status, limit)
-        took = time.monotonic() - start
-        print(f"{'FAIL' if failed else 'ok  '}  {name:<28} {passed:5} passed {len(failed):3} failed {took:7.1f} s", flush=True)
-        if failed:
-            show_failure(name, text)
-        total_passed += passed
-        total_failed += [f"{name}: {f}" for f in failed]
+    # The longest first, so that the last one to end doesn't start last.
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(one, *s) for s in sorted(chosen, key=lambda s: -s[2])]):
+            name, text, passed, failed, took = done.result()
+            print(f"{'FAIL' if failed else 'ok  '}  {name:<28} {passed:5} passed {len(failed):3} failed {took:7.1f} s", flush=True)
+            if failed:
+                show_failure(name, text)
+            total_passed += passed
+            total_failed += [f"{name}: {f}" for f in failed]
     if total_passed + len(total_failed) == 0:
         total_failed.append("no suite ran")
     if total_failed:
