@@ -68,7 +68,7 @@ POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(POLICIES))
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server $(OUT)/tests/kube_call $(OUT)/tests/watch_probe \
-	$(OUT)/tests/informer_probe
+	$(OUT)/tests/informer_probe $(OUT)/tests/lease_probe
 SOURCES := $(wildcard common/*.[ch] common/kube/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
 
 .PHONY: help
@@ -120,6 +120,7 @@ $(OUT)/tests/convert: $(OBJ)/tests/oracle/convert.o $(LIB)
 $(OUT)/tests/echo_server: $(OBJ)/tests/http/echo_server.o $(LIB)
 $(OUT)/tests/kube_call: $(OBJ)/tests/kube/kube_call.o $(LIB)
 $(OUT)/tests/informer_probe: $(OBJ)/tests/kube/informer_probe.o $(LIB)
+$(OUT)/tests/lease_probe: $(OBJ)/tests/kube/lease_probe.o $(LIB)
 $(OUT)/tests/watch_probe: $(OBJ)/tests/kube/watch_probe.o $(LIB)
 $(TOOLS):
 	@mkdir -p $(@D)

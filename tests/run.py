@@ -56,6 +56,7 @@ def suites(python):
     yield "kube/client", [system, "tests/kube/test_client.py", f"{ASAN}/tests/kube_call"], 600
     yield "kube/client-tsan", [system, "tests/kube/test_client.py", f"{TSAN}/tests/kube_call", "-k", "threads"], 300
     yield "kube/fault-proxy", [system, "tests/kube/test_fault_proxy.py"], 300
+    yield "kube/lease", [system, "tests/kube/test_lease.py", f"{ASAN}/tests/lease_probe"], 600
     yield "kube/watch", [system, "tests/kube/test_watch.py", f"{ASAN}/tests/watch_probe"], 600
     yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600

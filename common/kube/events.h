@@ -35,7 +35,7 @@ struct kube_events *kube_events_start(struct kube_client *client, const struct c
 void kube_events_stop(struct kube_events *e);
 
 // Returns at once; everything is copied. regarding: an object with apiVersion, kind and metadata; the Event lies in its
-// namespace, in "default" for a cluster-scoped one. reason and action: CamelCase, not empty.
+// namespace, in "default" for a cluster-scoped one (where Kubernetes 1.20 refuses it). reason and action: CamelCase, not empty.
 void kube_event(struct kube_events *e, const json_t *regarding, enum event_type type, const char *reason,
 				const char *action, const char *note) __attribute__((nonnull));
 void kube_events_write_metrics(struct buf *out) __attribute__((nonnull));

@@ -74,8 +74,7 @@ static enum outcome plan_next(struct workers *w, const char *key, int failed, co
 		int64_t next_ms = plan_after_failure(w, key, err->code, result->again_ms);
 		if (err->code == ECANCELED)
 			return AGAIN;
-		if (w->failed != NULL)
-			w->failed(w->ctx, key, err, next_ms);
+		w->failed(w->ctx, key, err, next_ms);
 		return FAILURE;
 	}
 	workqueue_forget(w->q, key);
