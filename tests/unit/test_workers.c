@@ -16,6 +16,7 @@ struct world {
 	pthread_cond_t changed;
 	struct workqueue *q;
 	int code, failures; // errno of that many calls
+	int last_code;      // of the last of them, where it differs
 	int64_t again_ms;   // of the first call
 	bool mute;          // fails without a code in its error
 	int calls, told, inside, most;
@@ -38,6 +39,8 @@ static int reconcile(void *ctx, const char *key, struct reconcile_result *ret, s
 		thread_cond_wait(&w->changed, &w->lock, 1000);
 	w->inside--;
 	int code = call <= w->failures ? w->code : 0;
+	if (call == w->failures && w->last_code != 0)
+		code = w->last_code;
 	if (call == 1)
 		ret->again_ms = w->again_ms;
 	bool mute = w->mute;
@@ -169,6 +172,27 @@ static void test_error_without_a_code(void **state)
 	run_outcome(&outcome_cases[2], true);
 }
 
+// Its tries count no more when a change brings it back.
+static void test_lasting_failure_is_forgotten(void **state)
+{
+	(void)state;
+	struct world w;
+	world_init(&w);
+	w.code = ETIMEDOUT;
+	w.failures = 3;
+	w.last_code = EINVAL;
+	struct workers *workers = workers_start(w.q, "test", 2, reconcile, failed, &w, &clock_real);
+	workqueue_add(w.q, "ns/a");
+	await_calls(&w, 3);
+	await_idle(&w);
+	assert_int_equal(workqueue_tries(w.q, "ns/a"), 0);
+	workers_stop(workers);
+	assert_int_equal(w.told, 3);
+	assert_int_equal(w.told_code, EINVAL);
+	assert_int_equal(w.told_next_ms, -1);
+	workqueue_free(w.q);
+}
+
 struct count_case {
 	const char *name;
 	unsigned asked;
@@ -250,6 +274,7 @@ int main(void)
 	static struct tests t;
 	ADD_TABLE(&t, outcome_cases, test_outcome);
 	tests_add(&t, "an error without a code has the call's", test_error_without_a_code, NULL);
+	tests_add(&t, "a failure that lasts ends the back-off", test_lasting_failure_is_forgotten, NULL);
 	ADD_TABLE(&t, count_cases, test_count);
 	tests_add(&t, "stopping waits for what is under way, and takes no more", test_stop_waits_for_what_is_under_way,
 			  NULL);
