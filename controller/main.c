@@ -63,7 +63,8 @@ struct program {
 	struct catalog_feed *feed;
 	struct kube_events *events;
 	struct profiles profiles;
-	struct workers *workers; // while this replica leads
+	struct workers *workers;          // while this replica leads
+	struct kube_client *lease_client; // its own, so that no other request holds a renewal up
 	struct lease *lease;
 	struct plain_server plain;
 	struct http_server *plain_server;
@@ -134,10 +135,14 @@ static char *make_identity(void)
 	return xasprintf("%s_%016llx", host, (unsigned long long)random);
 }
 
-static void start_lease(struct program *p)
+static int start_lease(struct program *p, struct error *err)
 {
+	const struct kube_client_options options = {.user_agent = p->session.user_agent};
+	p->lease_client = kube_client_new(p->session.config, p->session.auth, &options, &clock_real, err);
+	if (p->lease_client == NULL)
+		return -err->code;
 	const struct lease_config config = {
-		.client = p->session.client,
+		.client = p->lease_client,
 		.clock = &clock_real,
 		.ns = arg_lease_namespace != NULL ? arg_lease_namespace : arg_system_namespace,
 		.name = LEASE_NAME,
@@ -149,6 +154,7 @@ static void start_lease(struct program *p)
 		.ctx = p,
 	};
 	p->lease = lease_start(&config);
+	return 0;
 }
 
 // ---- The plain port
@@ -198,7 +204,8 @@ static int start(struct program *p, struct error *err)
 		.events = p->events,
 		.queue = workqueue_new("profile", &clock_real),
 	};
-	start_lease(p);
+	if (start_lease(p, err) < 0)
+		return -err->code;
 	log_info("started", LOG_Z("version", COCO_VERSION), LOG_Z("server", p->session.config->server),
 			 LOG_Z("identity", p->identity), LOG_I("plainPort", http_server_port(p->plain_server)));
 	return 0;
@@ -210,6 +217,7 @@ static void stop(struct program *p)
 	workers_stop(p->workers);
 	// Only once nothing is written any more may another one lead.
 	lease_stop(p->lease);
+	kube_client_free(p->lease_client);
 	kube_events_stop(p->events);
 	kube_session_stop(&p->session);
 	catalog_feed_stop(p->feed);
