@@ -862,6 +862,17 @@ echo '{CREDENTIAL}' | sed s/TOKEN/token$n/
         in_order(*probe.ended("a"))
 
 
+@test("a plugin whose credentials are all refused is asked a few times, not for ever")
+def _():
+    count = SCRATCH / "refused-count"
+    user = write_plugin("refused-plugin", f"echo x >>{count}; echo '{CREDENTIAL}'")
+    with fake({"/w": lambda c: c.answer(401, make_status(401, "Unauthorized"))}, user=user) as (server, probe):
+        probe.do("open", "a", "/w")
+        equal(probe.ended("a")[0], 401, "the end")
+        check(len(server.requests()) <= 3, f"{len(server.requests())} requests")
+        check(len(count.read_text().split()) <= 3, f"{count.read_text().split()} runs")
+
+
 @test("a credential plugin that fails is named")
 def _():
     with fake({"/w": opens_and_ends}, user=write_plugin("broken-plugin", "echo out of luck >&2; exit 3")) as (_, probe):
@@ -1082,7 +1093,7 @@ def _():
         after = probe.memory()
         each = (after["bytes"] - before["bytes"]) // 100
         print(f"a stream takes {each} bytes of malloc's, {(after['rss_kib'] - before['rss_kib']) * 10.24:.0f} of memory")
-        check(SANITIZED or each < 40_000, f"a stream takes {each} bytes")
+        check(SANITIZED or each < 60_000, f"a stream takes {each} bytes")
         for i in range(410):
             probe.do("open", f"more{i}", "/first", "keep")
         refused = [probe.ended(f"more{i}") for i in range(410)]
@@ -1115,7 +1126,7 @@ def _():
         after = probe.memory()
         print(f"malloc's bytes: {before['bytes']} before, {after['bytes']} after; rss {before['rss_kib']} KiB, "
               f"{after['rss_kib']} KiB")
-        check(SANITIZED or after["bytes"] - before["bytes"] < 64 * 1024, "memory grows")
+        check(SANITIZED or after["bytes"] - before["bytes"] < 200 * 1024, "memory grows")
 
 
 # ---- The real one

@@ -109,6 +109,7 @@ static void on_event(void *ctx, struct str text)
 	if (p->again == 0)
 		tell(json_pack("{s:s, s:s, s:I, s:o}", "id", p->id, "call", "event", "bytes", (json_int_t)text.n, "text",
 					   text.n <= TEXT_MAX ? text_json(text) : json_null()));
+	check_not_cancelled(p, "event, while it was under way");
 	cancel_where(p, "cancel-event");
 }
 
