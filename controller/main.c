@@ -137,8 +137,8 @@ static char *make_identity(void)
 
 static int start_lease(struct program *p, struct error *err)
 {
-	const struct kube_client_options options = {.user_agent = p->session.user_agent};
-	p->lease_client = kube_client_new(p->session.config, p->session.auth, &options, &clock_real, err);
+	const struct kube_client_options limits = {.user_agent = p->session.user_agent};
+	p->lease_client = kube_client_new(p->session.config, p->session.auth, &limits, &clock_real, err);
 	if (p->lease_client == NULL)
 		return -err->code;
 	const struct lease_config config = {
