@@ -73,8 +73,11 @@ def wait_for(predicate, what, timeout=30):
         time.sleep(0.05)
 
 
+_given_ports = set()
+
+
 def free_ports(count):
-    """Ports of loopback that nobody uses.
+    """Ports of loopback that nobody uses, each given once.
 
     They lie below the range from which the kernel takes ports of outgoing connections, so that none of these can
     take a server's port while it is stopped.
@@ -85,9 +88,12 @@ def free_ports(count):
     ports = set()
     while len(ports) < count:
         port = random.randrange(low, high)
+        if port in _given_ports:  # its server may not have started yet, or be stopped for a while
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             ports.add(port)
+            _given_ports.add(port)
     return list(ports)
 
 

@@ -13,64 +13,52 @@ import http.client
 import http.server
 import itertools
 import json
-import os
 import pathlib
 import re
-import shutil
-import socket
 import ssl
 import subprocess
-import sys
-import tempfile
 import threading
 
 import yaml
+from world import (
+    FORBIDDEN,
+    HTTP_WARNING,
+    KATA,
+    LABEL,
+    MUTATE,
+    MUTATING,
+    P,
+    REFUSED,
+    SAMPLES,
+    SYSTEM_NAMESPACE,
+    VALIDATE,
+    VALIDATING,
+    Webhook,
+    World,
+    check_confidential,
+    documents,
+    each_container,
+    mib,
+    namespace,
+    pod,
+    profile,
+    programs,
+    publish,
+    sample_pod,
+    stored_profile,
+)
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-
-from cluster import HOST, ROOT, TEKTON_USER, Cluster, Proc, free_ports, wait_for
+from cluster import HOST, ROOT, TEKTON_USER, wait_for
 from tap import check, equal, main, test
 
-PROGRAMS = [ROOT / "build/bin/coco-webhook", ROOT / "build/bin/cocopipe"]
-for i in range(len(PROGRAMS)):
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        PROGRAMS[i] = pathlib.Path(sys.argv.pop(1)).resolve()
-WEBHOOK, COCOPIPE = PROGRAMS
-
-BASE = ROOT / "manifests/base"
-SAMPLES = ROOT / "manifests/samples"
-CRDS = ROOT / "crds"
-SYSTEM_NAMESPACE = "coco-pipelines-system"
-P = "pipelines.confidentialcontainers.org/"
-LABEL = P + "confidential"
-KATA = "io.katacontainers.config.hypervisor."
-MUTATING, VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+WEBHOOK, COCOPIPE = programs("coco-webhook", "cocopipe")
 CLIENTS = 8
 
 
 # ---- Objects
 
 
-def documents(path):
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
-
-
-def profile(name, namespace=SYSTEM_NAMESPACE, **spec):
-    """The sample profile under another name, with some parts of its spec replaced."""
-    made = documents(SAMPLES / "profile.yaml")[0]
-    made["metadata"] = {"name": name, "namespace": namespace}
-    for part, fields in spec.items():
-        made["spec"][part] = made["spec"].get(part, {}) | fields
-    return made
-
-
-def namespace(name, **labels):
-    labels = {P + key.replace("_", "-"): value for key, value in labels.items()}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
 NAMESPACES = [
-    namespace("plain"),
     namespace("lenient", confidential="enabled", opt_out="allowed"),
     namespace("limited"),
     namespace("quota"),
@@ -85,27 +73,6 @@ PROFILES = [
 ]
 
 
-def pod(name, labels=None, annotations=None, container=None, **spec):
-    """A pod of one container; labelled confidential unless labels say otherwise."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "labels": {LABEL: "true"} if labels is None else labels,
-            "annotations": annotations or {},
-        },
-        "spec": {"containers": [{"name": "main", "image": "none.invalid/none", **(container or {})}], **spec},
-    }
-
-
-def sample_pod(name):
-    """The pod that Tekton makes of the sample TaskRun."""
-    made = documents(SAMPLES / "pod.yaml")[0]
-    made["metadata"]["name"] = name
-    return made
-
-
 def corpus_pod(file, name):
     """A pod that a real Tekton, or a controller of Kubernetes, asked for."""
     made = json.loads((ROOT / "tests/data/corpus/tekton" / file).read_text())["request"]["object"]
@@ -115,114 +82,7 @@ def corpus_pod(file, name):
     return made
 
 
-def each_container(made):
-    return [*made["spec"].get("initContainers", []), *made["spec"]["containers"]]
-
-
-def mib(quantity):
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi|)", quantity).groups()
-    return int(number) * {"Mi": 1, "Gi": 1024, "": 1 / 2**20}[unit]
-
-
-def memory_request(made):
-    """The pod's effective memory request in MiB, without overhead: containers at once, init containers one by one."""
-
-    def requests(containers):
-        return [mib(c["resources"].get("requests", {}).get("memory", "0")) for c in containers]
-
-    return max(sum(requests(made["spec"]["containers"])), *requests(made["spec"].get("initContainers", [])), 0)
-
-
-def check_confidential(made, what):
-    """The pod is a confidential guest of the size that the scheduler accounts for."""
-    annotations = made["metadata"]["annotations"]
-    equal(made["spec"].get("runtimeClassName"), "kata-cc", f"{what}: the RuntimeClass")
-    check(annotations.get(KATA + "cc_init_data"), f"{what} has no initdata")
-    equal(annotations.get(KATA + "default_memory"), str(int(memory_request(made))), f"{what}: the VM's MiB")
-    injected = json.loads(annotations[P + "injected"])
-    equal(injected["vmMiB"], memory_request(made), f"{what}: the VM's MiB as injected")
-
-
 # ---- What runs
-
-
-def publish(folder, files):
-    """Replaces a folder's files at once, as kubelet does it for the volume of a Secret or ConfigMap."""
-    folder.mkdir(exist_ok=True)
-    data = folder / "..data"
-    version = pathlib.Path(tempfile.mkdtemp(prefix="..version", dir=folder))
-    for name, content in files.items():
-        (version / name).write_text(content)
-    (folder / "..new").symlink_to(version.name)
-    old = data.resolve() if data.exists() else None
-    os.replace(folder / "..new", data)
-    for name in files:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"..data/{name}")
-    for link in folder.iterdir():
-        if link.is_symlink() and not link.exists():
-            link.unlink()
-    if old:
-        shutil.rmtree(old)
-
-
-class Webhook:
-    """coco-webhook as its container would see the world, but on loopback."""
-
-    def __init__(self, folder, env):
-        self.folder = folder
-        self.env = env
-        self.port, self.plain_port = free_ports(2)
-        self.proc = None
-        self.renew_certificate()
-
-    def renew_certificate(self):
-        """A new serving certificate of the same CA."""
-        subprocess.run(
-            [ROOT / "hack/certs.sh", "--san", f"IP:{HOST}", self.folder / "certs"],
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-        self.certificate = (self.folder / "certs/tls.crt").read_text()
-        publish(self.folder / "tls", {f: (self.folder / "certs" / f).read_text() for f in ("tls.crt", "tls.key")})
-
-    @property
-    def ca(self):
-        return (self.folder / "certs/ca.crt").read_text()
-
-    def served_certificate(self):
-        return ssl.get_server_certificate((HOST, self.port))
-
-    def set_profiles(self, objects):
-        publish(self.folder / "profiles", {f"{i:02}.json": json.dumps(o) for i, o in enumerate(objects)})
-
-    def start(self):
-        argv = [WEBHOOK, f"--listen={HOST}:{self.port}", f"--plain-listen={HOST}:{self.plain_port}"]
-        argv += [f"--tls-cert={self.folder}/tls/tls.crt", f"--tls-key={self.folder}/tls/tls.key"]
-        argv += [f"--profiles={self.folder}/profiles", "--log-level=debug"]
-        self.proc = Proc("coco-webhook", argv, self.folder / "webhook.log", self.env)
-        self.proc.wait_until(self.is_listening, "listens")
-
-    def is_listening(self):
-        with contextlib.suppress(OSError):
-            socket.create_connection((HOST, self.port), timeout=5).close()
-            return True
-        return False
-
-    def stop(self):
-        self.proc.stop()
-        equal(self.proc.process.returncode, 0, "the webhook's exit status")
-
-    def log(self):
-        lines = self.proc.log.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-
-    def reviews(self, name, endpoint=None):
-        """What the log says of one pod's reviews, in their order."""
-        return [r for r in self.log() if r.get("pod") == name and endpoint in (None, r["endpoint"])]
-
-    def decisions(self, name, endpoint="mutate-pods"):
-        return [review["decision"] for review in self.reviews(name, endpoint)]
 
 
 class Neighbour:
@@ -267,95 +127,26 @@ class Neighbour:
         self.server.server_close()
 
 
-class World:
-    """A cluster with our manifests, and the webhook in force."""
+class Offline(World):
+    """The webhook has its profiles from a folder, and no word from the API server but reviews."""
 
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coco-webhook-")))
-            # Off by default in 1.20.
-            self.cluster = stack.enter_context(Cluster(["--feature-gates=EphemeralContainers=true"]))
-            self.webhook = Webhook(self.folder, self.cluster.env)
-            self.webhook.set_profiles(self.known())
-            self.webhook.start()
-            stack.callback(self.webhook.stop)
-            self.canaries = 0
-            self.prepare_cluster()
-            self.install()
-            self.stack = stack.pop_all()
-        return self
+    # Off by default in 1.20.
+    apiserver_args = ("--feature-gates=EphemeralContainers=true",)
 
-    def __exit__(self, *_):
-        self.stack.close()
+    def set_up(self):
+        profiles = self.folder / "profiles"
+        publish(profiles, {f"{i:02}.json": json.dumps(document) for i, document in enumerate(self.known())})
+        self.webhook = Webhook(WEBHOOK, self.folder, self.cluster.env, f"--profiles={profiles}")
+        self.start(self.webhook)
+        self.prepare_cluster(*NAMESPACES)
+        self.install()
 
     @staticmethod
     def known():
         """What stands in the webhook's folder."""
         samples = ["profile.yaml", "profile-configmap-initdata.yaml", "namespace.yaml"]
-        return [document for file in samples for document in documents(SAMPLES / file)] + PROFILES + NAMESPACES
-
-    def prepare_cluster(self):
-        cluster = self.cluster
-        self.base = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(BASE))[1]))
-        self.configurations = {d["kind"]: d for d in self.base if d["kind"] in (MUTATING, VALIDATING)}
-        cluster.apply(json.dumps([d for d in self.base if d["kind"] == "Namespace"][0]))
-        for name in (SYSTEM_NAMESPACE, "kube-system"):  # as API servers do by themselves from 1.21 on
-            cluster.kubectl("label", "namespace", name, f"kubernetes.io/metadata.name={name}")
-        for name in ("namespace.yaml", "runtimeclass-test.yaml"):
-            cluster.kubectl("apply", "-f", str(SAMPLES / name))
-        cluster.kubectl("apply", "-f", str(ROOT / "tests/e2e/crds"))
-        cluster.kubectl("apply", "--validate=false", "-k", str(CRDS))  # 1.20 knows no rules in CEL
-        self.apply_all(NAMESPACES)
-        cluster.grant_edit("tekton", "statefulset", "alice")
-        cluster.wait_for(
-            lambda: all(
-                self.create(pod("probe", {}), user=user, dry_run=True)[0] == 201
-                for user in ("tekton", "statefulset", "alice")
-            ),
-            "the users may create pods",
-        )
-
-    def apply_all(self, objects):
-        self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-
-    # Webhook configurations
-
-    def reachable(self, configuration, ca=None):
-        """The configuration, with our loopback address in place of the Service's."""
-        configuration = copy.deepcopy(configuration)
-        for webhook in configuration["webhooks"]:
-            path = webhook["clientConfig"]["service"]["path"]
-            webhook["clientConfig"] = {
-                "url": f"https://{HOST}:{self.webhook.port}{path}",
-                "caBundle": base64.b64encode((ca or self.webhook.ca).encode()).decode(),
-            }
-        return configuration
-
-    def reaches(self, endpoint):
-        """Whether the API server asks the webhook's endpoint now."""
-        self.canaries += 1
-        name = f"canary-{self.canaries}"
-        self.create(pod(name), dry_run=True)
-        return bool(self.webhook.reviews(name, endpoint))
-
-    def install(self, *kinds, ca=None):
-        for kind in kinds or self.configurations:
-            self.cluster.apply(json.dumps(self.reachable(self.configurations[kind], ca)))
-            endpoint = "mutate-pods" if kind == MUTATING else "validate-pods"
-            self.cluster.wait_for(lambda: self.reaches(endpoint), f"the {kind} is in force")
-
-    @contextlib.contextmanager
-    def without(self, *kinds):
-        """With these webhook configurations out of force."""
-        for kind in kinds:
-            self.cluster.kubectl("delete", kind, "coco-webhook")
-            endpoint = "mutate-pods" if kind == MUTATING else "validate-pods"
-            # Twice in a row, as an API server may ask once more from what it had listed before.
-            self.cluster.wait_for(lambda: not self.reaches(endpoint), f"the {kind} is out of force")
-        try:
-            yield
-        finally:
-            self.install(*kinds)
+        given = [document for file in samples for document in documents(SAMPLES / file)]
+        return [*given, *PROFILES, namespace("plain"), *NAMESPACES]
 
     @contextlib.contextmanager
     def neighbour(self, change):
@@ -371,34 +162,6 @@ class World:
                 yield
             finally:
                 self.cluster.kubectl("delete", MUTATING, "zz-neighbour")
-
-    # Pods
-
-    def create(self, made, ns="plain", user="tekton", dry_run=False):
-        """One request without kubectl: (status, answer)."""
-        made = copy.deepcopy(made)
-        made["metadata"].pop("namespace", None)
-        path = f"/api/v1/namespaces/{ns}/pods" + ("?dryRun=All" if dry_run else "")
-        return self.cluster.raw("POST", path, made, user=user)
-
-    def created(self, made, ns="plain", user="tekton"):
-        """The pod as it is stored."""
-        status, answer = self.create(made, ns, user)
-        equal(status, 201, f"the status for {made['metadata']['name']} ({answer.get('message')})")
-        return self.stored(made["metadata"]["name"], ns)
-
-    def stored(self, name, ns="plain"):
-        status, answer = self.cluster.raw("GET", f"/api/v1/namespaces/{ns}/pods/{name}")
-        equal(status, 200, f"the status of getting {name}")
-        return answer
-
-    def kubectl_create(self, made, ns="plain", user="tekton", *args):
-        """(exit status, stdout, stderr) of kubectl create."""
-        made = copy.deepcopy(made)
-        made["metadata"].pop("namespace", None)
-        return self.cluster.kubectl(
-            "create", "-n", ns, *args, "-f", "-", user=user, stdin=json.dumps(made), check=False
-        )
 
 
 def inject(made, *args):
@@ -496,9 +259,6 @@ def _(world):
 
 # ---- Denials and warnings, as people see them
 
-MUTATE = 'admission webhook "labelled.mutate.pipelines.confidentialcontainers.org" denied the request: '
-VALIDATE = 'admission webhook "labelled.validate.pipelines.confidentialcontainers.org" denied the request: '
-FORBIDDEN = 'Error from server (Forbidden): error when creating "STDIN": '
 SUB_PATH = {"volumeMounts": [{"name": "v", "mountPath": "/data", "subPath": "x"}]}
 EMPTY_DIR = [{"name": "v", "emptyDir": {}}]
 HOST_PATH = [{"name": "v", "hostPath": {"path": "/tmp"}}]
@@ -902,21 +662,6 @@ def _(world):
 # ---- Our own resources
 
 PROFILES_PATH = f"/apis/{P}v1alpha1/namespaces/plain/confidentialprofiles"
-REFUSED = 'admission webhook "profiles.validate.pipelines.confidentialcontainers.org" denied the request: '
-HTTP_WARNING = (
-    "Warning: spec.initdata.kbs.url is plain http: guests can't tell the KBS from whoever answers in its place; use https, "
-    "with caBundle or caConfigMapRef for a CA of your own\n"
-)
-
-
-def stored_profile(name, spec, **metadata):
-    """A profile of namespace plain with just this spec, in YAML as people write it; a KBS where spec names none."""
-    if "initdata" not in spec:
-        spec = ", ".join(["initdata: {kbs: {url: 'https://kbs'}}", *([spec] if spec else [])])
-    head = {"apiVersion": P + "v1alpha1", "kind": "ConfidentialProfile"}
-    metadata = metadata | {"name": name, "namespace": "plain"}
-    return f"{yaml.safe_dump(head)}metadata: {json.dumps(metadata)}\nspec: {{{spec}}}\n"
-
 
 # What is written, and what kubectl shows. The first ones are for the webhook alone to see on an API server without CEL.
 MISTAKES = [
@@ -1076,8 +821,7 @@ RIGHTS = {
 
 @test("the programs may do what they do, and no more")
 def _(world):
-    kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
-    world.apply_all([document for document in world.base if document["kind"] in kinds])
+    world.apply_base("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
     def may(account, verb, resource, namespace):
         resource, _, subresource = resource.partition("/")
@@ -1336,4 +1080,4 @@ def _(world):
     subprocess.run(verify, check=True, capture_output=True)
 
 
-main(World())
+main(Offline())
