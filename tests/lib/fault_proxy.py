@@ -431,8 +431,9 @@ def _set_no_delay(writer):
 
 def _abort(writer, rst):
     """Ends a connection without TLS's farewell."""
-    sock = writer.get_extra_info("socket")  # None where it is closed already
-    if rst and sock is not None:
+    # None where it is closed already; a TLS transport that was closed twice has not even a place to look.
+    sock = None if not rst or writer.is_closing() else writer.get_extra_info("socket")
+    if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
