@@ -804,8 +804,8 @@ RIGHTS = {
     },
     "coco-controller": {
         ("watch", "confidentialprofiles", "plain"): True,
-        ("get", "configmaps", "plain"): True,
-        ("list", "namespaces", None): True,
+        ("list", "configmaps", "plain"): True,
+        ("list", "namespaces", None): False,
         ("patch", "confidentialprofiles/status", "plain"): True,
         ("patch", "confidentialprofiles", "plain"): False,
         ("create", "events.events.k8s.io", "plain"): True,
