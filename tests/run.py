@@ -61,6 +61,8 @@ def suites(python):
     yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
+    live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
+    yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600
 
 
 def run(name, command, limit):
