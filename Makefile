@@ -164,10 +164,12 @@ coverage: ## line coverage of the unit tests and corpus properties, as text
 	@hack/coverage.sh
 
 .PHONY: bench
-bench: ## measure the webhook beside a constant answer; see docs/performance.md
+bench: ## measure the webhook beside a constant answer, and what follows a cluster; see docs/performance.md
 	@hack/deps.sh build test
 	@$(MAKE) --no-print-directory build $(BENCH)
 	@tests/bench/bench.py
+	@hack/kube-build.sh kube-apiserver >/dev/null
+	@tests/bench/bench_live.py
 
 # The readers that ours is compared with, where they are installed.
 BENCH := $(patsubst %,$(OUT)/tests/%,bench_server bench_load bench_handle json_readers)
