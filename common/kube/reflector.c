@@ -222,6 +222,12 @@ static bool refuses_version(struct reflector *r, int http)
 	}
 }
 
+// 500 is what an API server says whose etcd is too old for it (3.4); in pages, the list comes all the same.
+static bool refuses_streamed_list(int http)
+{
+	return http == 400 || http == 422 || http == 500;
+}
+
 struct reflector_next reflector_stream_ended(struct reflector *r, const struct kube_status *status, int64_t lived_ms)
 {
 	int http = status->http;
@@ -232,7 +238,7 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 	}
 	if (lived || (lived_ms > 0 && (http == 0 || http == 200)))
 		r->failed_watches = 0; // the server took the version
-	if (r->streaming && (http == 400 || http == 422)) {
+	if (r->streaming && refuses_streamed_list(http)) {
 		struct reflector_next next = list_next(r, 0);
 		next.refused_stream = true;
 		return next;

@@ -288,6 +288,8 @@ static struct step_case step_cases[] = {
 	 {{500, 0, 0, W, 800}, {500, 0, 0, W, 1600}, {0, 0, 0, W, 3200}, {500, 0, 0, L, 6400}, STOP}},
 	{"next: a streamed list is refused", true, {{422, 0, 0, L, 0}, STOP}},
 	{"next: a streamed list is refused as bad", true, {{400, 0, 0, L, 0}, STOP}},
+	{"next: a streamed list is more than the server's etcd can do", true, {{500, 0, 5, L, 0}, STOP}},
+	{"next: a streamed list while the server is busy", true, {{503, 0, 0, L, 800}, STOP}},
 	{"next: a streamed list breaks", true, {{0, 0, 0, L, 800}, STOP}},
 	{"next: a streamed list breaks after long", true, {{0, 0, LONG, L, 0}, STOP}},
 	{"next: a streamed list is forbidden", true, {{403, 0, 0, L, 800}, STOP}},
@@ -317,7 +319,7 @@ static void test_steps(void **state)
 		struct reflector_next next = reflector_stream_ended(&r, &status, e->lived);
 		assert_int_equal(next.step == REFLECTOR_WATCH ? W : L, e->step);
 		assert_delay(next.delay_ms, e->delay);
-		assert_int_equal(next.refused_stream, c->streaming && (e->http == 400 || e->http == 422));
+		assert_int_equal(next.refused_stream, c->streaming && (e->http == 400 || e->http == 422 || e->http == 500));
 		assert_text(r.resource_version, e->step == W ? "1" : NULL);
 		assert_null(r.unseen);
 	}
