@@ -9,6 +9,7 @@
 
 #include "common/catalog_feed.h"
 #include "common/cleanup.h"
+#include "common/footprint.h"
 #include "common/kube/lease.h"
 #include "common/kube/session.h"
 #include "common/kube_name.h"
@@ -71,6 +72,7 @@ struct program {
 	char *identity;
 	atomic_bool lost; // the lease
 	_Atomic(const char *) waits_for;
+	struct footprint footprint;
 };
 
 // ---- Profiles
@@ -95,9 +97,11 @@ static void log_failed(void *ctx, const char *key, const struct error *err, int6
 static void take_up_changes(struct program *p)
 {
 	struct error err;
-	if (catalog_feed_step(p->feed, &err) > 0)
+	bool news = catalog_feed_step(p->feed, &err) > 0;
+	if (news)
 		profiles_look_at_all(&p->profiles);
 	atomic_store(&p->waits_for, catalog_feed_waits_for(p->feed));
+	(void)footprint_note(&p->footprint, news);
 }
 
 // ---- Leading

@@ -10,6 +10,7 @@
 #include "common/catalog_feed.h"
 #include "common/cleanup.h"
 #include "common/files.h"
+#include "common/footprint.h"
 #include "common/kube/session.h"
 #include "common/kube_name.h"
 #include "common/log.h"
@@ -86,6 +87,7 @@ struct program {
 	struct http_server *admission;
 	struct http_server *plain;
 	struct file_mark cert_mark, key_mark;
+	struct footprint footprint;
 };
 
 // ---- Profiles
@@ -130,6 +132,7 @@ static void take_up_profiles(struct program *p)
 		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
 	}
 	atomic_store(&p->serving.waits_for, catalog_feed_waits_for(p->feed));
+	(void)footprint_note(&p->footprint, rc > 0);
 }
 
 static bool in_pod(void)
