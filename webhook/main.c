@@ -264,15 +264,15 @@ static int start(struct program *p, struct error *err)
 	int rc = start_feed(p, err);
 	if (rc == 0)
 		rc = with_certificate(p, start_admission, err);
-	if (rc == 0) {
-		p->plain = plain_server_start(&p->serving.plain, arg_plain_listen, err);
-		rc = p->plain != NULL ? 0 : -err->code;
-	}
-	if (rc == 0)
-		log_info("serving", LOG_Z("version", COCO_VERSION), LOG_Z("listen", arg_listen),
-				 LOG_I("port", http_server_port(p->admission)), LOG_Z("plainListen", arg_plain_listen),
-				 LOG_I("plainPort", http_server_port(p->plain)));
-	return rc;
+	if (rc < 0)
+		return rc;
+	p->plain = plain_server_start(&p->serving.plain, arg_plain_listen, err);
+	if (p->plain == NULL)
+		return -err->code;
+	log_info("serving", LOG_Z("version", COCO_VERSION), LOG_Z("listen", arg_listen),
+			 LOG_I("port", http_server_port(p->admission)), LOG_Z("plainListen", arg_plain_listen),
+			 LOG_I("plainPort", http_server_port(p->plain)));
+	return 0;
 }
 
 static void tick(struct program *p)
