@@ -1,6 +1,7 @@
 #include "common/decode.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +11,16 @@
 #include "common/quantity.h"
 
 #define PATH_MAX_BYTES 256
-#define LIST_MAX_BYTES 512
+#define LIST_MAX_BYTES 896
+
+// For messages; one that is too long is cut.
+__attribute__((format(printf, 2, 3))) static void write_path(char room[PATH_MAX_BYTES], const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	(void)vsnprintf(room, PATH_MAX_BYTES, fmt, args);
+	va_end(args);
+}
 
 static const char *type_name(const json_t *v)
 {
@@ -46,16 +56,19 @@ static int decode_enum(const struct decode_field *f, const json_t *v, const char
 	return error_set(err, EINVAL, "%s is \"%s\"; it must be one of %s", path, text, buf_z(&all));
 }
 
+const char *decode_quantity_text(const json_t *v, char room[DECODE_NUMBER_MAX])
+{
+	if (json_is_integer(v))
+		(void)snprintf(room, DECODE_NUMBER_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+	else if (json_is_real(v))
+		(void)snprintf(room, DECODE_NUMBER_MAX, "%.17g", json_real_value(v));
+	return json_is_number(v) ? room : json_string_value(v);
+}
+
 static int decode_quantity(const json_t *v, const char *path, int64_t *ret, struct error *err)
 {
-	char number[64];
-	const char *text = json_string_value(v);
-	if (json_is_integer(v))
-		(void)snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-	else if (json_is_real(v))
-		(void)snprintf(number, sizeof(number), "%.17g", json_real_value(v));
-	if (json_is_number(v))
-		text = number;
+	char number[DECODE_NUMBER_MAX];
+	const char *text = decode_quantity_text(v, number);
 	if (text == NULL)
 		return wrong_type(path, v, "a quantity such as 8Gi", err);
 	int rc = quantity_parse(str_from(text), ret, err);
@@ -76,8 +89,43 @@ static int check_strings(const json_t *v, const char *path, struct error *err)
 	return 0;
 }
 
-static int decode_value(const struct decode_field *f, const json_t *v, const char *path, char *slot, struct error *err)
+static int check_string_map(const json_t *v, const char *path, struct error *err)
 {
+	if (!json_is_object(v))
+		return wrong_type(path, v, "an object", err);
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)v, key, value) {
+		char sub[PATH_MAX_BYTES];
+		write_path(sub, "%s.%s", path, key);
+		if (!json_is_string(value))
+			return wrong_type(sub, value, "a string", err);
+	}
+	return 0;
+}
+
+static int decode_list(const struct decode_field *f, const json_t *v, const char *path, char *items, size_t *count,
+					   struct error *err)
+{
+	size_t n = json_array_size(v);
+	if (!json_is_array(v))
+		return wrong_type(path, v, "a list of objects", err);
+	if (n > f->items_max)
+		return error_set(err, EINVAL, "%s has %zu items; it may have %zu", path, n, f->items_max);
+	for (size_t i = 0; i < n; i++) {
+		char sub[PATH_MAX_BYTES];
+		write_path(sub, "%s[%zu]", path, i);
+		int rc = decode_object(json_array_get(v, i), f->fields, sub, items + i * f->item_size, err);
+		if (rc < 0)
+			return rc;
+	}
+	*count = n;
+	return 0;
+}
+
+static int decode_value(const struct decode_field *f, const json_t *v, const char *path, char *into, struct error *err)
+{
+	char *slot = into + f->offset;
 	switch (f->kind) {
 	case DECODE_STRING:
 		if (!json_is_string(v))
@@ -101,6 +149,11 @@ static int decode_value(const struct decode_field *f, const json_t *v, const cha
 	case DECODE_STRINGS:
 		*(const json_t **)(void *)slot = v;
 		return check_strings(v, path, err);
+	case DECODE_STRING_MAP:
+		*(const json_t **)(void *)slot = v;
+		return check_string_map(v, path, err);
+	case DECODE_LIST:
+		return decode_list(f, v, path, slot, (size_t *)(void *)(into + f->count_offset), err);
 	case DECODE_OBJECT:
 		return decode_object(v, f->fields, path, slot, err);
 	case DECODE_ANY:
@@ -142,8 +195,8 @@ int decode_object(const json_t *object, const struct decode_field *fields, const
 		if (json_is_null(v))
 			continue;
 		char sub[PATH_MAX_BYTES];
-		(void)snprintf(sub, sizeof(sub), "%s.%s", path, key);
-		int rc = decode_value(f, v, sub, (char *)into + f->offset, err);
+		write_path(sub, "%s.%s", path, key);
+		int rc = decode_value(f, v, sub, (char *)into, err);
 		if (rc < 0)
 			return rc;
 		if (f->seen_offset != 0)
