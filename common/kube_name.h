@@ -12,4 +12,20 @@ static inline bool is_object_name(const char *name)
 	return n > 0 && n <= 253 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == n;
 }
 
+// As the API server judges it: labels of letters and digits at both ends, with dots between them.
+static inline bool is_subdomain(const char *name)
+{
+	if (!is_object_name(name) || strchr("-.", name[0]) != NULL || strchr("-.", name[strlen(name) - 1]) != NULL)
+		return false;
+	return strstr(name, "..") == NULL && strstr(name, ".-") == NULL && strstr(name, "-.") == NULL;
+}
+
+#define DNS_LABEL_MAX ((size_t)63)
+
+// A subdomain of one label: the name of a volume or container, the value of a label.
+static inline bool is_dns_label(const char *name)
+{
+	return is_subdomain(name) && strchr(name, '.') == NULL && strlen(name) <= DNS_LABEL_MAX;
+}
+
 #endif

@@ -26,11 +26,6 @@ static const char *const strictnesses[] = {"Deny", "Warn", "Off", NULL};
 // NOLINTNEXTLINE(bugprone-macro-parentheses): these are members' names
 #define IN(outer, member) (AT(outer.member) - AT(outer))
 
-static const struct decode_field key_ref[] = {
-	{.name = "name", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, name)},
-	{.name = "key", .kind = DECODE_STRING, .offset = offsetof(struct object_key_ref, key)},
-	{0}};
-
 static const struct decode_field trustee_ref[] = {
 	{.name = "name", .kind = DECODE_STRING, .offset = IN(initdata.trustee, name)},
 	{.name = "namespace", .kind = DECODE_STRING, .offset = IN(initdata.trustee, ns)},
@@ -42,7 +37,7 @@ static const struct decode_field kbs[] = {
 	{.name = "caConfigMapRef",
 	 .kind = DECODE_OBJECT,
 	 .offset = IN(initdata.kbs, ca_config_map),
-	 .fields = key_ref,
+	 .fields = object_key_ref_fields,
 	 .seen_offset = IN(initdata.kbs, ca_config_map.given)},
 	{0}};
 
@@ -54,7 +49,7 @@ static const struct decode_field agent_policy[] = {{.name = "preset",
 												   {.name = "configMapKeyRef",
 													.kind = DECODE_OBJECT,
 													.offset = IN(initdata.agent_policy, config_map),
-													.fields = key_ref,
+													.fields = object_key_ref_fields,
 													.seen_offset = IN(initdata.agent_policy, config_map.given)},
 												   {0}};
 
@@ -84,7 +79,7 @@ static const struct decode_field initdata[] = {{.name = "algorithm",
 											   {.name = "configMapKeyRef",
 												.kind = DECODE_OBJECT,
 												.offset = IN(initdata, config_map),
-												.fields = key_ref,
+												.fields = object_key_ref_fields,
 												.seen_offset = IN(initdata, config_map.given)},
 											   {.name = "kbs",
 												.kind = DECODE_OBJECT,
@@ -151,15 +146,6 @@ static const struct profile_spec defaults = {
 				  .require_image_digest = STRICT_OFF},
 };
 
-static int check_key_ref(const struct object_key_ref *ref, const char *path, struct error *err)
-{
-	if (!ref->given)
-		return 0;
-	if (ref->name == NULL || ref->name[0] == '\0' || ref->key == NULL || ref->key[0] == '\0')
-		return error_set(err, EINVAL, "%s needs both name and key", path);
-	return 0;
-}
-
 // Every certificate in the text; at least one.
 static int check_pem(const char *pem, const char *path, struct error *err)
 {
@@ -175,19 +161,6 @@ static int check_pem(const char *pem, const char *path, struct error *err)
 		return error_set(err, EINVAL, "%s does not hold certificates in PEM form (-----BEGIN CERTIFICATE-----)", path);
 	if (strstr(pem, "PRIVATE KEY") != NULL)
 		return error_set(err, EINVAL, "%s holds a private key; remove it, only certificates belong here", path);
-	return 0;
-}
-
-static bool is_https(const char *url)
-{
-	return strncmp(url, "https://", 8) == 0;
-}
-
-static int check_url(const char *url, const char *path, struct error *err)
-{
-	const char *host = is_https(url) ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
-	if (strchr("/:?#", host[0]) != NULL || strpbrk(url, " \t\r\n\"'\\") != NULL)
-		return error_set(err, EINVAL, "%s is \"%s\"; it must be https://HOST:PORT or http://HOST:PORT", path, url);
 	return 0;
 }
 

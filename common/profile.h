@@ -14,6 +14,7 @@
 #include "common/agent_policy.h"
 #include "common/error.h"
 #include "common/initdata.h"
+#include "common/spec_part.h"
 
 enum memory_mode { MEMORY_AUTO, MEMORY_FIXED, MEMORY_FROM_LIMITS };
 enum memory_sizing { SIZING_CRIO, SIZING_CONTAINERD_GO, SIZING_RUNTIME_RS };
@@ -42,13 +43,6 @@ enum strictness { STRICT_DENY, STRICT_WARN, STRICT_OFF };
 struct admission_policy {
 	int foreign_annotations; // never Off
 	int host_path, sub_path, require_image_digest;
-};
-
-// A key of an object in the profile's namespace.
-struct object_key_ref {
-	const char *name;
-	const char *key;
-	bool given;
 };
 
 struct profile_spec {
