@@ -5,6 +5,10 @@
 #define NAME_GROUP "pipelines.confidentialcontainers.org"
 #define NAME_GROUP_VERSION NAME_GROUP "/v1alpha1"
 
+// Trustee's resources: the group of the upstream operator, whose objects we take over.
+#define NAME_TRUSTEE_GROUP "confidentialcontainers.org"
+#define NAME_TRUSTEE_GROUP_VERSION NAME_TRUSTEE_GROUP "/v1alpha1"
+
 // Ours: labels.
 #define LABEL_CONFIDENTIAL NAME_GROUP "/confidential"
 #define LABEL_OPT_OUT NAME_GROUP "/opt-out"

@@ -22,6 +22,9 @@ const struct kube_resource KUBE_VALIDATING_WEBHOOKS = {
 	"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", false};
 const struct kube_resource KUBE_CONFIDENTIAL_PROFILES = {NAME_GROUP, "v1alpha1", "confidentialprofiles",
 														 "ConfidentialProfile", true};
+const struct kube_resource KUBE_TRUSTEE_CONFIGS = {NAME_TRUSTEE_GROUP, "v1alpha1", "trusteeconfigs", "TrusteeConfig",
+												   true};
+const struct kube_resource KUBE_KBS_CONFIGS = {NAME_TRUSTEE_GROUP, "v1alpha1", "kbsconfigs", "KbsConfig", true};
 
 static bool is_unreserved(char c)
 {
