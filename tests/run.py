@@ -9,6 +9,7 @@ As many suites run at once as there are processors, at most four; COCO_TEST_JOBS
 """
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
@@ -22,6 +23,7 @@ LOGS = ROOT / "build" / "test-logs"
 ASAN = "build/asan"
 TSAN = "build/tsan"
 NEED_CLUSTER = ("e2e/", "kube/")
+RUNNING = set()  # suites' processes
 JOBS = int(os.environ.get("COCO_TEST_JOBS", min(os.cpu_count() or 1, 4)))  # suites at once
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
@@ -76,6 +78,7 @@ def run(name, command, limit):
             )
         except OSError as e:
             return f"not ok 1 - can't start {command[0]}: {e.strerror}\n", 1
+        RUNNING.add(process)
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -86,6 +89,7 @@ def run(name, command, limit):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             status = None
+        RUNNING.discard(process)
     return log.read_text(errors="replace"), status
 
 
@@ -119,7 +123,20 @@ def one(name, command, limit):
     return name, text, passed, failed, time.monotonic() - start
 
 
+def stop(number, _):
+    """Whoever stops us stops what we have started."""
+    for process in list(RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    for process in list(RUNNING):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+    os._exit(128 + number)
+
+
 def main():
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     arguments = sys.argv[1:]
     quick = "--quick" in arguments
     wanted = [a for a in arguments if a != "--quick"]
