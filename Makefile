@@ -62,13 +62,13 @@ LIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(COMMON) $(WEBHOOK) $(CONTROLLER))
 LIB := $(OUT)/libcoco.a
 # Objects that are only a step on the way to a program stay, so that the next make finds them.
 .SECONDARY:
-POLICIES := $(wildcard common/policies/*.rego)
-POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(POLICIES))
+AGENT_POLICY_INC := $(patsubst common/policies/%.rego,$(GEN)/gen/%.inc,$(wildcard common/policies/*.rego))
+TRUSTEE_POLICY_INC := $(patsubst controller/policies/%.rego,$(GEN)/gen/%.inc,$(wildcard controller/policies/*.rego))
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(OUT)/tests/convert $(OUT)/tests/echo_server $(OUT)/tests/kube_call $(OUT)/tests/watch_probe \
-	$(OUT)/tests/informer_probe $(OUT)/tests/lease_probe
+	$(OUT)/tests/informer_probe $(OUT)/tests/policy_text $(OUT)/tests/lease_probe
 SOURCES := $(wildcard common/*.[ch] common/kube/*.[ch] webhook/*.[ch] controller/*.[ch] cli/*.[ch] tests/*/*.[ch])
 
 .PHONY: help
@@ -102,11 +102,17 @@ $(OBJ)/%.o: %.c | deps
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Policies travel in the programs.
-$(OBJ)/common/agent_policy.o: $(POLICY_INC)
-$(GEN)/gen/%.inc: common/policies/%.rego | deps
+$(OBJ)/common/agent_policy.o: $(AGENT_POLICY_INC)
+$(OBJ)/controller/trustee_policy.o: $(TRUSTEE_POLICY_INC)
+define embed =
 	@mkdir -p $(@D)
 	$(say) XXD $@
 	$(Q)xxd -i < $< > $@
+endef
+$(GEN)/gen/%.inc: common/policies/%.rego | deps
+	$(embed)
+$(GEN)/gen/%.inc: controller/policies/%.rego | deps
+	$(embed)
 
 # Of cli/, which is no part of the library, a test names what it needs.
 $(OUT)/tests/unit/test_doctor: $(OBJ)/cli/doctor.o
@@ -120,6 +126,7 @@ $(OUT)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/convert: $(OBJ)/tests/oracle/convert.o $(LIB)
 $(OUT)/tests/echo_server: $(OBJ)/tests/http/echo_server.o $(LIB)
+$(OUT)/tests/policy_text: $(OBJ)/tests/policy/policy_text.o $(LIB)
 $(OUT)/tests/kube_call: $(OBJ)/tests/kube/kube_call.o $(LIB)
 $(OUT)/tests/informer_probe: $(OBJ)/tests/kube/informer_probe.o $(LIB)
 $(OUT)/tests/lease_probe: $(OBJ)/tests/kube/lease_probe.o $(LIB)
