@@ -48,7 +48,8 @@ def suites(python):
         yield f"fuzz-replay/{name}", [f"{ASAN}/tests/fuzz/{program.stem}", f"tests/fuzz/corpus/{name}"], 300
     yield "oracle/toml", [python, "tests/oracle/test_toml_oracle.py", f"{ASAN}/tests/convert"], 180
     yield "oracle/yaml", [python, "tests/oracle/test_yaml_oracle.py", f"{ASAN}/tests/convert"], 180
-    yield "policy", [python, "tests/policy/test_policies.py"], 120
+    yield "policy/agent", [python, "tests/policy/test_policies.py"], 120
+    yield "policy/trustee", [python, "tests/policy/test_trustee_policies.py", f"{ASAN}/tests/policy_text"], 600
     yield "golden", [python, "tests/golden/run.py", cocopipe], 120
     yield "cli", [python, "tests/cli/test_cli.py", cocopipe], 180
     yield "corpus", [python, "tests/corpus/test_corpus.py", cocopipe, webhook], 300
