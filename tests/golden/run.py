@@ -15,6 +15,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
@@ -94,6 +95,18 @@ for _case in CASES:
 @test("there are cases")
 def _():
     check(len(CASES) >= 15, f"only {len(CASES)} cases below mutate/")
+
+
+@test("the KBS's configurations are TOML to Python too, and closed to admins")
+def _():
+    files = sorted((HERE / "kbs-config").glob("*.toml"))
+    check(len(files) > 10, f"only {len(files)} files")
+    for file in files:
+        config = tomllib.loads(file.read_text())
+        equal(config["http_server"]["sockets"], ["0.0.0.0:8080"], f"{file.name}: sockets")
+        closed = {"type": "DenyAll"}, {"authorization_mode": "DenyAll"}
+        keyed = {"insecure_api": False, "auth_public_key": "/etc/auth-secret/publicKey"}
+        check(config["admin"] in (*closed, keyed), f"{file.name}: {config['admin']}")
 
 
 main()
