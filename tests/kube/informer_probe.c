@@ -1,7 +1,8 @@
 // Informers on a real API server, driven by a test: `informer_probe KUBECONFIG`. Commands, one a line, on stdin; a JSON
 // object a line on stdout. It ends at `quit` or at the end of its input, and then says {"quit":true}.
 //
-//   timing BACKOFF_FIRST_MS BACKOFF_MAX_MS WATCH_MIN_S WATCH_MAX_S SILENT_MS PING_MS PAGE    before the first add; 0: default
+//   timing BACKOFF_FIRST_MS BACKOFF_MAX_MS WATCH_MIN_S WATCH_MAX_S SILENT_MS PING_MS PAGE PLAIN_SILENT_MS HANDSHAKE_MS
+//          PLAIN_MS  before the first add; 0, or left out at the end: the default
 //   add ID GROUP VERSION PLURAL KIND [NS] [LABELS] [FIELDS] [metadata]    "-": the core group; none given
 //   dump ID          {"dump":ID,"objects":{KEY:RESOURCE_VERSION},"hashes":{KEY:SHA256},"synced":BOOL}
 //   stats ID         {"stats":ID,"lists":N,"watches":N,"events":N,"bookmarks":N,"expired":N,"failures":N,"size":N,
@@ -27,7 +28,7 @@
 #include "common/mem.h"
 
 #define FOLLOWED_MAX 64
-#define WORDS_MAX 10
+#define WORDS_MAX 12
 #define HEX_MAX ((size_t)2 * DIGEST_MAX)
 
 struct followed {
@@ -159,10 +160,12 @@ static void set_timing(char **w)
 	informers_config.backoff_max_ms = number(w[2]);
 	informers_config.watch_min_s = number(w[3]);
 	informers_config.watch_max_s = number(w[4]);
-	// A plain stream has only bookmarks to show that it lives.
 	watch_timing.silent_ms = number(w[5]);
 	watch_timing.ping_ms = number(w[6]);
 	informers_config.page = number(w[7]);
+	watch_timing.plain_silent_ms = number(w[8]);
+	watch_timing.handshake_ms = number(w[9]);
+	watch_timing.plain_ms = number(w[10]);
 }
 
 static const char *given(const char *word)
