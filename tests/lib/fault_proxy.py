@@ -201,6 +201,13 @@ class _Lane:
     async def send(self, item):
         await self.queue.put((time.monotonic() + self.weather().delay_ms / 1000, item))
 
+    def try_send(self, item):
+        """Whether there was room for it."""
+        if self.queue.full():
+            return False
+        self.queue.put_nowait((time.monotonic() + self.weather().delay_ms / 1000, item))
+        return True
+
     async def flush(self):
         """Waits until all that was sent is out."""
         await self.queue.join()
@@ -241,9 +248,9 @@ class _Exchange:
 class _Connection:
     """A client's connection and its twin to the API server."""
 
-    def __init__(self, proxy, number, reader, writer):
+    def __init__(self, proxy, number, reader, writer, sock):
         self.proxy, self.number = proxy, number
-        self.client, self.client_writer = reader, writer
+        self.client, self.client_writer, self.client_socket = reader, writer, sock
         self.server = self.server_writer = None
         self.dropped = False  # nothing is forwarded any more
         self.end = _RST  # how it ends
@@ -258,6 +265,7 @@ class _Connection:
     async def run(self):
         tasks = []
         try:
+            self.client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._open_server()
             self.down = _Lane(self, self.client_writer, lambda: self.proxy.to_client)
             self.up = _Lane(self, self.server_writer, lambda: self.proxy.to_server)
@@ -280,16 +288,20 @@ class _Connection:
         opening = asyncio.open_connection(
             HOST, self.proxy.upstream_port, ssl=self.proxy.upstream_tls, limit=HEAD_MAX, ssl_shutdown_timeout=1)
         self.server, self.server_writer = await asyncio.wait_for(opening, CONNECT_S)
-        _set_no_delay(self.server_writer)
+        self.server_writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def _close(self):
         if self.end == _END:
             self.client_writer.close()  # with TLS's own farewell
             with contextlib.suppress(*PEER_GONE, TimeoutError):
                 await asyncio.wait_for(self.client_writer.wait_closed(), 1)
+        if self.end == _RST:
+            with contextlib.suppress(OSError):  # it may be closed already
+                self.client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for writer in (self.client_writer, self.server_writer):
             if writer is not None:
-                _abort(writer, self.end == _RST and writer is self.client_writer)
+                with contextlib.suppress(AttributeError):  # asyncio's word for a transport that has gone already
+                    writer.transport.abort()  # without TLS's farewell
 
     # From the client to the server
 
@@ -360,30 +372,31 @@ class _Connection:
         if streams:
             self.stream, self.boundary = make_chunk, True
         async for piece in read_body(self.server, head, until_close=True):
-            last = streams and piece.startswith(b"0\r\n")
-            self.boundary = streams and not last and piece.endswith(b"\n\r\n")
+            self.boundary = False
             await out.send(piece)
-            await self._put_in_event()
+            self.boundary = streams and not piece.startswith(b"0\r\n") and piece.endswith(b"\n\r\n")
+            self._put_in_event()
         self.boundary = False
 
     async def _frames(self, out):
         self.stream, self.boundary = make_frame, True
         while (frame := await read_frame(self.server)) is not None:
-            self.boundary = frame.ends_message(self.boundary)
+            after, self.boundary = frame.ends_message(self.boundary), False
             await out.send(frame.raw)
-            await self._put_in_event()
+            self.boundary = after
+            self._put_in_event()
         self.boundary = False
 
     async def expire(self):
         """An ERROR event with a Status 410, as soon as it doesn't come within another event."""
         status = make_status(410, "too old resource version: 1 (2)")
         self.gone = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
-        await self._put_in_event()
+        self._put_in_event()
 
-    async def _put_in_event(self):
-        if self.gone is not None and self.boundary:
-            event, self.gone = self.gone, None
-            await self.down.send(self.stream(event))
+    def _put_in_event(self):
+        """Where there is no room just now, the event waits for the next boundary."""
+        if self.gone is not None and self.boundary and self.down.try_send(self.stream(self.gone)):
+            self.gone = None
 
 
 class _Out:
@@ -423,19 +436,6 @@ class _Out:
         async with self.fault.turn():
             await self.lane.send(data)
             await self.lane.flush()
-
-
-def _set_no_delay(writer):
-    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _abort(writer, rst):
-    """Ends a connection without TLS's farewell."""
-    # None where it is closed already; a TLS transport that was closed twice has not even a place to look.
-    sock = None if not rst or writer.is_closing() else writer.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 # ---- The proxy
@@ -528,8 +528,11 @@ class FaultProxy:
             self.errors.append(Malformed(f"more than {CONNECTIONS_MAX} connections at once"))
             writer.transport.abort()
             return
-        _set_no_delay(writer)
-        connection = self.connections[number] = _Connection(self, number, reader, writer)
+        try:
+            sock = writer.get_extra_info("socket")
+        except AttributeError:  # asyncio's word for a client that has gone already
+            return
+        connection = self.connections[number] = _Connection(self, number, reader, writer, sock)
         connection.task = asyncio.current_task()
         try:
             await connection.run()
