@@ -25,7 +25,7 @@ echo "Building the programs, and again with sanitizers (about 2 minutes the firs
 make --no-print-directory -j"$(nproc)" build >build/test-logs/build.log 2>&1 || { cat build/test-logs/build.log; exit 1; }
 make --no-print-directory -j"$(nproc)" asan >build/test-logs/asan.log 2>&1 || { cat build/test-logs/asan.log; exit 1; }
 mapfile -t threaded < <(grep -l pthread tests/unit/test_*.c | sed 's|\(.*\)\.c$|build/tsan/\1|')
-make --no-print-directory -j"$(nproc)" VARIANT=tsan build/tsan/tests/{echo_server,kube_call,watch_probe} "${threaded[@]}" >build/test-logs/tsan.log 2>&1 ||
+make --no-print-directory -j"$(nproc)" VARIANT=tsan build/tsan/tests/{echo_server,kube_call,watch_probe,informer_probe} "${threaded[@]}" >build/test-logs/tsan.log 2>&1 ||
 	{ cat build/test-logs/tsan.log; exit 1; }
 
 if [ -n "$kube" ]; then

@@ -62,6 +62,8 @@ def suites(python):
     yield "kube/lease", [system, "tests/kube/test_lease.py", f"{ASAN}/tests/lease_probe"], 600
     yield "kube/watch", [system, "tests/kube/test_watch.py", f"{ASAN}/tests/watch_probe"], 600
     yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
+    yield "kube/informer", [system, "tests/kube/test_informer.py", f"{ASAN}/tests/informer_probe"], 900
+    yield "kube/informer-tsan", [system, "tests/kube/test_informer.py", f"{TSAN}/tests/informer_probe"], 900
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
