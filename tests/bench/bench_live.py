@@ -2,7 +2,7 @@
 """Measures the live half on a real API server, and prints Markdown: see docs/performance.md.
 
     make bench                              after bench.py
-    tests/bench/bench_live.py               alone: about six minutes
+    tests/bench/bench_live.py               alone: five to ten minutes
     tests/bench/bench_live.py --quick       a minute, in a smaller cluster
     tests/bench/bench_live.py --json FILE   the raw numbers as well
     tests/bench/bench_live.py --build DIR   programs of another build than build/
@@ -479,12 +479,14 @@ def weigh(programs):
 
 
 def measure_starts(programs, count):
-    times = {name: [] for name in programs}
+    """Milliseconds until ready, and of CPU until then."""
+    starts = {name: {"took": [], "cpu": []} for name in programs}
     for _ in range(count):
         for name, program in programs.items():
-            times[name].append(program.start())
+            starts[name]["took"].append(program.start())
+            starts[name]["cpu"].append(program.cpu_s() * 1000)
             program.stop()
-    return times
+    return starts
 
 
 def measure_memory(cluster, programs, size, folder, users):
@@ -606,9 +608,10 @@ def print_all(result, size):
         print(f"- {name}: {print_requests(result['requests_of_changes'], name)}")
     print()
     print_idle(result)
-    print("\n| Start of the process to /readyz | Median | Max |\n|---|---:|---:|")
-    for name, times in result["starts_ms"].items():
-        print(f"| {name} | {ms(statistics.median(times))} | {ms(max(times))} |")
+    print("\n| Start of the process to /readyz | Median | Max | CPU, median |\n|---|---:|---:|---:|")
+    for name, starts in result["starts_ms"].items():
+        print(f"| {name} | {ms(statistics.median(starts['took']))} | {ms(max(starts['took']))} "
+              f"| {ms(statistics.median(starts['cpu']))} |")
 
 
 def plain(value):
