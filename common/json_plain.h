@@ -6,34 +6,99 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
-#define JSON_PLAIN_STEP 16
+#define JSON_BLOCK 16
+#define JSON_STEP ((size_t)2 * JSON_BLOCK)
 
-typedef signed char json_bytes __attribute__((vector_size(JSON_PLAIN_STEP)));
-typedef uint64_t json_halves __attribute__((vector_size(JSON_PLAIN_STEP)));
+typedef signed char json_bytes __attribute__((vector_size(JSON_BLOCK)));
+typedef unsigned char json_unsigned_bytes __attribute__((vector_size(JSON_BLOCK)));
+typedef uint64_t json_halves __attribute__((vector_size(JSON_BLOCK)));
 
-// How many of the sixteen bytes at p come before the first quote, backslash, control character (below U+0020) or part
-// of longer UTF-8. In what vectors the processor has: strings are nine tenths of a review.
-static inline __attribute__((always_inline)) size_t json_plain_step(const char *p)
+// The highest bit of each byte of v, the first byte's lowest.
+static inline uint32_t json_mask_portable(json_bytes v)
+{
+	const json_halves h = (json_halves)v >> 7 & 0x0101010101010101;
+	// The product gathers the bits in its highest byte.
+	uint64_t low = le64toh(h[0]) * 0x0102040810204080 >> 56;
+	uint64_t high = le64toh(h[1]) * 0x0102040810204080 >> 56;
+	return (uint32_t)(low | high << 8);
+}
+
+static inline uint32_t json_mask(json_bytes v)
+{
+#ifdef __SSE2__
+	return (uint32_t)_mm_movemask_epi8((__m128i)v);
+#else
+	return json_mask_portable(v);
+#endif
+}
+
+static inline json_bytes json_block(const char *p)
 {
 	json_bytes v;
 	memcpy(&v, p, sizeof(v));
-	// Bytes are signed here, so that those of 0x80 and above are below zero.
-	const json_halves stops = (json_halves)((v == '"') | (v == '\\') | (v < 0x20));
-	if (stops[0] != 0)
-		return (size_t)__builtin_ctzll(le64toh(stops[0])) / 8;
-	if (stops[1] != 0)
-		return (size_t)__builtin_ctzll(le64toh(stops[1])) / 8 + 8;
-	return JSON_PLAIN_STEP;
+	return v;
 }
 
-// The first such byte from p on; end where there is none.
+// The highest bits are set for control characters (below U+0020) and for the parts of longer UTF-8.
+static inline json_bytes json_odd_portable(json_bytes v)
+{
+	return (json_bytes)((json_unsigned_bytes)v - 0x20) | v;
+}
+
+static inline json_bytes json_odd(json_bytes v)
+{
+#ifdef __SSE2__
+	return (json_bytes)_mm_subs_epi8((__m128i)v, _mm_set1_epi8(0x20));
+#else
+	return json_odd_portable(v);
+#endif
+}
+
+// What ends a plain run in the block at p: quotes, backslashes, control characters and parts of longer UTF-8.
+static inline uint32_t json_stops(const char *p)
+{
+	const json_bytes v = json_block(p);
+	return json_mask((v == '"') | (v == '\\') | json_odd(v));
+}
+
+// The same, but for the escape \": an escaped quote is none, and of a backslash what it escapes is a stop, other than a
+// quote. The byte before p counts, too.
+static inline uint32_t json_stops_unescaped(const char *p)
+{
+	const json_bytes v = json_block(p);
+	const json_bytes escaped = json_block(p - 1) == '\\';
+	return json_mask(((v == '"') ^ escaped) | json_odd(v));
+}
+
+// Of the JSON_STEP bytes at p. Without a branch, which beats looking at the second half only where the first has none:
+// lengths are hard to foretell.
+static inline __attribute__((always_inline)) uint32_t json_stops_step(const char *p)
+{
+	return json_stops(p) | json_stops(p + JSON_BLOCK) << JSON_BLOCK;
+}
+
+static inline __attribute__((always_inline)) uint32_t json_stops_unescaped_step(const char *p)
+{
+	return json_stops_unescaped(p) | json_stops_unescaped(p + JSON_BLOCK) << JSON_BLOCK;
+}
+
+// How many bytes come before the first stop, of which there is one.
+static inline size_t json_run(uint32_t stops)
+{
+	return (unsigned)__builtin_ctz(stops);
+}
+
+// The first byte from p on that isn't plain; end where there is none.
 static inline __attribute__((always_inline)) const char *json_plain_end(const char *p, const char *end)
 {
-	for (; end - p >= JSON_PLAIN_STEP; p += JSON_PLAIN_STEP) {
-		size_t n = json_plain_step(p);
-		if (n < JSON_PLAIN_STEP)
-			return p + n;
+	for (; end - p >= JSON_BLOCK; p += JSON_BLOCK) {
+		uint32_t stops = json_stops(p);
+		if (stops != 0)
+			return p + json_run(stops);
 	}
 	while (p < end && (signed char)*p >= 0x20 && *p != '"' && *p != '\\')
 		p++;

@@ -13,7 +13,8 @@
 // Up to this many keys, each new one is compared with all before it; a larger object is sorted when it ends.
 #define KEYS_COMPARED_DIRECTLY 16
 #define PATH_TEXT_MAX 240
-#define ROOM (2 + JSON_PLAIN_STEP + 2 + 2) // `,"`, what is scanned of a key at once, `":`, and the value's first bytes
+// What is looked at together: `,"`, of a key what is scanned at once, `":`, and so much of a string that is its value.
+#define ROOM (2 + JSON_STEP + 2 + 1 + JSON_STEP + 1)
 #define LIKELY(x) __builtin_expect((x), 1)
 
 // A string as it stands in the text.
@@ -253,15 +254,6 @@ static __attribute__((noinline)) struct scanned scan_special(struct json_read *r
 	return s;
 }
 
-// From p on inside a string, over what is plain and over the escapes that are the only way to write their characters.
-static const char *simple_end(const char *p, const char *end)
-{
-	for (p = json_plain_end(p, end); end - p >= 2 && *p == '\\'; p = json_plain_end(p + 2, end))
-		if (p[1] != '"' && p[1] != 'n' && p[1] != '\\')
-			break;
-	return p;
-}
-
 // *at is at an opening quote, and then behind the closing one.
 static inline __attribute__((always_inline)) struct scanned scan_string(struct json_read *r, const char **at)
 {
@@ -413,6 +405,11 @@ static inline unsigned key_mark(struct str key)
 	return ((unsigned)key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)*(key.p + key.n - 1) * 11U) % 64;
 }
 
+static inline bool is_marked(uint64_t marks, unsigned mark)
+{
+	return marks >> mark & 1;
+}
+
 // Whether `key` is among the n at `keys`; those of a large object are compared when it ends.
 static __attribute__((noinline)) bool known_key(const struct str *keys, size_t n, struct str key)
 {
@@ -436,8 +433,7 @@ static void grow_keys(struct json_read *r)
 static void remember_key(struct json_read *r, struct json_level *l, struct str key, const char **at)
 {
 	unsigned mark = key_mark(key);
-	bool known =
-		!LIKELY((l->key_marks >> mark & 1) == 0) && known_key(r->keys + l->first_key, r->nkeys - l->first_key, key);
+	bool known = is_marked(l->key_marks, mark) && known_key(r->keys + l->first_key, r->nkeys - l->first_key, key);
 	l->key_marks |= (uint64_t)1 << mark;
 	if (!LIKELY(r->nkeys < r->keys_cap))
 		grow_keys(r);
@@ -517,23 +513,12 @@ static inline __attribute__((always_inline)) const char *compact_key(const struc
 	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
 		return NULL;
 	ret_key->p = p + comma + 1;
-	ret_key->n = json_plain_step(ret_key->p);
+	uint32_t stops = json_stops_step(ret_key->p);
+	if (!LIKELY(stops != 0))
+		return NULL;
+	ret_key->n = json_run(stops);
 	p = ret_key->p + ret_key->n;
 	return LIKELY(pair_at(p, "\":")) ? p + 2 : NULL;
-}
-
-// The same, for a key that is long or has escapes, but of the simple kind.
-static __attribute__((noinline)) const char *compact_long_key(const struct json_read *r, const char *p, size_t comma,
-															  struct str *ret_key)
-{
-	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
-		return NULL;
-	ret_key->p = p + comma + 1;
-	p = simple_end(ret_key->p, r->end);
-	if (p >= r->roomy || !pair_at(p, "\":"))
-		return NULL;
-	ret_key->n = (size_t)(p - ret_key->p);
-	return p + 2;
 }
 
 // Any member, or the object's end. ret_escapes: its key, the last of keys[] then, has escapes.
@@ -561,10 +546,8 @@ static __attribute__((noinline)) bool next_key(struct json_read *r, struct json_
 	return true;
 }
 
-static inline bool next_item(struct json_read *r, struct json_level *l, const char **at)
+static bool next_item(struct json_read *r, struct json_level *l, const char **at)
 {
-	if (leaves_compactly(r, l, at, ']'))
-		return false;
 	if (!next_element(r, l, ']', at))
 		return false;
 	l->items++;
@@ -589,8 +572,10 @@ bool json_next_key(struct json_read *r, struct str *ret_key)
 	if (leaves_compactly(r, l, &r->p, '}'))
 		return false;
 	const char *value = compact_key(r, r->p, r->nkeys > l->first_key, &key);
-	unsigned mark = value != NULL ? key_mark(key) : 0;
-	if (!LIKELY(value != NULL && (l->key_marks >> mark & 1) == 0 && r->nkeys < r->keys_cap))
+	if (!LIKELY(value != NULL && r->nkeys < r->keys_cap))
+		return next_key_slowly(r, ret_key);
+	unsigned mark = key_mark(key);
+	if (!LIKELY(!is_marked(l->key_marks, mark)))
 		return next_key_slowly(r, ret_key);
 	l->key_marks |= (uint64_t)1 << mark;
 	r->keys[r->nkeys++] = key;
@@ -601,10 +586,24 @@ bool json_next_key(struct json_read *r, struct str *ret_key)
 
 bool json_next_item(struct json_read *r)
 {
+	if (leaves_compactly(r, r->top, &r->p, ']'))
+		return false;
 	return r->fault == JSON_FAULT_NONE && next_item(r, r->top, &r->p);
 }
 
-struct str json_read_string(struct json_read *r)
+// The length, quotes included, of a string at p that is short and plain; 0 where there is none.
+static inline __attribute__((always_inline)) size_t short_string(const struct json_read *r, const char *p)
+{
+	if (p >= r->roomy || *p != '"')
+		return 0;
+	uint32_t stops = json_stops_step(p + 1);
+	if (!LIKELY(stops != 0))
+		return 0;
+	size_t n = 1 + json_run(stops);
+	return LIKELY(p[n] == '"') ? n + 1 : 0;
+}
+
+static __attribute__((noinline)) struct str read_string_slowly(struct json_read *r)
 {
 	if (peek(r) == '"') {
 		struct scanned s = scan_string(r, &r->p);
@@ -613,6 +612,16 @@ struct str json_read_string(struct json_read *r)
 	if (!json_read_null(r))
 		wrong_type(r, "a string");
 	return (struct str){0};
+}
+
+struct str json_read_string(struct json_read *r)
+{
+	const char *p = r->p;
+	size_t n = short_string(r, p);
+	if (n == 0)
+		return read_string_slowly(r);
+	r->p = p + n;
+	return (struct str){p + 1, n - 2};
 }
 
 struct str json_read_scalar_text(struct json_read *r)
@@ -634,6 +643,134 @@ bool json_read_bool(struct json_read *r)
 		wrong_type(r, "a boolean");
 	return false;
 }
+
+// ---- Skipping what is compact, most of any review: in one loop, and in registers
+
+struct walk {
+	const char *p;
+	struct json_level *l; // the innermost container
+	uint64_t marks;       // of l: its key_marks are behind
+	struct str *key;      // where the next key goes
+	const struct str *keys_end;
+};
+
+// Into the container that begins at p. false, and nothing is done: it is the deepest, where `{}` is a fault.
+static inline bool walk_into(const struct json_read *r, struct walk *w, bool object)
+{
+	if (w->l + 1 == r->level + JSON_DEPTH_MAX)
+		return false;
+	w->l->key_marks = w->marks;
+	*++w->l = (struct json_level){.object = object, .first_key = (size_t)(w->key - r->keys)};
+	w->marks = 0;
+	w->p++;
+	return true;
+}
+
+// Out of the container that ends at p.
+static inline void walk_out(const struct json_read *r, struct walk *w)
+{
+	w->key = r->keys + w->l->first_key;
+	w->marks = (--w->l)->key_marks;
+	w->p++;
+}
+
+// From p on, inside a longer key: the quote that ends it, with room behind it. NULL: not before what isn't simple.
+static __attribute__((noinline)) const char *long_key_end(const char *p, const char *roomy)
+{
+	for (; p < roomy; p += JSON_STEP) {
+		uint32_t stops = json_stops_unescaped_step(p);
+		if (stops != 0)
+			return p + json_run(stops) < roomy ? p + json_run(stops) : NULL;
+	}
+	return NULL;
+}
+
+// Over a member's head to its value: `key":` at p, the key new, and simply written. false, and nothing is done: it is
+// another.
+static inline __attribute__((always_inline)) bool walk_key(const struct json_read *r, struct walk *w, const char *p)
+{
+	uint32_t stops = json_stops_unescaped_step(p);
+	const char *end = LIKELY(stops != 0) ? p + json_run(stops) : long_key_end(p + JSON_STEP, r->roomy);
+	if (end == NULL || !pair_at(end, "\":") || w->key == w->keys_end)
+		return false;
+	const struct str key = {p, (size_t)(end - p)};
+	unsigned mark = key_mark(key);
+	if (!LIKELY(!is_marked(w->marks, mark))) {
+		const struct str *first = r->keys + w->l->first_key;
+		if (known_key(first, (size_t)(w->key - first), key))
+			return false;
+	}
+	w->marks |= (uint64_t)1 << mark;
+	*w->key++ = key;
+	w->p = end + 2;
+	return true;
+}
+
+// A value at p: over it, or into it. false: it is of a less usual kind. *at_value: whether a value begins at p, then.
+static inline __attribute__((always_inline)) bool walk_value(const struct json_read *r, struct walk *w, bool *at_value)
+{
+	*at_value = false;
+	if (pair_at(w->p, "{}")) {
+		w->p += 2;
+		return true;
+	}
+	if (*w->p == '"') {
+		uint32_t stops = json_stops_step(w->p + 1);
+		size_t n = stops != 0 ? 1 + json_run(stops) : 0;
+		*at_value = n == 0 || w->p[n] != '"';
+		w->p += *at_value ? 0 : n + 1;
+		return !*at_value;
+	}
+	*at_value = true;
+	if (*w->p == '{' && walk_into(r, w, true))
+		return *at_value = *w->p == '"' && walk_key(r, w, w->p + 1);
+	if (*w->p != '[' || !walk_into(r, w, false))
+		return false;
+	*at_value = *w->p == '"' || *w->p == '{';
+	w->l->items = *at_value;
+	return *at_value;
+}
+
+// What follows a value: over to the next, or out of what ends here. false, and nothing is done: it is less usual.
+static inline __attribute__((always_inline)) bool walk_on(const struct json_read *r, struct walk *w, bool *at_value)
+{
+	if (w->l->object) {
+		if (pair_at(w->p, ",\""))
+			return *at_value = walk_key(r, w, w->p + 2);
+		if (*w->p != '}' || (size_t)(w->key - r->keys) - w->l->first_key > KEYS_COMPARED_DIRECTLY)
+			return false;
+		walk_out(r, w);
+		return true;
+	}
+	if (*w->p == ']') {
+		walk_out(r, w);
+		return true;
+	}
+	*at_value = *w->p == ',';
+	w->l->items += *at_value;
+	w->p += *at_value;
+	return *at_value;
+}
+
+// From p on as far as it goes, at most to the end of what is in `outside`. *at_value: whether a value begins at p, or one
+// has ended before it; then, where it stopped, the same, or a container was entered and nothing of it is read.
+static inline const char *walk(struct json_read *r, const struct json_level *outside, const char *p, bool *at_value)
+{
+	struct walk w = {p, r->top, r->top->key_marks, r->keys + r->nkeys, r->keys + r->keys_cap};
+	bool value = *at_value;
+	if (w.l == r->level + JSON_DEPTH_MAX)
+		return p;
+	while (w.p < r->roomy && (value || w.l > outside))
+		if (!(value ? walk_value(r, &w, &value) : walk_on(r, &w, &value)))
+			break;
+	w.l->key_marks = w.marks;
+	r->top = w.l;
+	r->nkeys = (size_t)(w.key - r->keys);
+	*at_value = value;
+	return w.p;
+}
+
+// ---- Skipping anything
 
 // Returns what follows it.
 static const char *skip_scalar(struct json_read *r, char c, const char *p)
@@ -658,54 +795,25 @@ static const char *skip_scalar(struct json_read *r, char c, const char *p)
 	return r->p;
 }
 
-// Members as they come by the hundred in what is skipped: compact, with values `{}` and plain strings. true: at a value of
-// another kind, to be skipped next; false: at what is no such member.
-static bool skip_members(struct json_read *r, struct json_level *l, const char **at)
+// Over a value, or only into it: true where that is an object or array.
+static bool skip_or_enter(struct json_read *r, const char **at)
 {
-	const char *p = *at;
-	uint64_t marks = l->key_marks;
-	const struct str *first = r->keys + l->first_key;
-	const struct str *keys_end = r->keys + r->keys_cap;
-	struct str *key = r->keys + r->nkeys;
-	bool inside = false;
-	for (size_t comma = is_started(r, l); key < keys_end && !inside; comma = 1) {
-		const char *value = compact_key(r, p, comma, key);
-		if (!LIKELY(value != NULL))
-			value = compact_long_key(r, p, comma, key);
-		if (value == NULL)
-			break;
-		unsigned mark = key_mark(*key);
-		if (!LIKELY((marks >> mark & 1) == 0) && known_key(first, (size_t)(key - first), *key))
-			break;
-		marks |= (uint64_t)1 << mark;
-		key++;
-		p = value;
-		const char *end = *value == '"' ? json_plain_end(value + 1, r->end) : NULL;
-		if (pair_at(value, "{}"))
-			p += 2;
-		else if (end != NULL && end < r->end && *end == '"')
-			p = end + 1;
-		else
-			inside = true;
-	}
-	l->key_marks = marks;
-	r->nkeys = (size_t)(key - r->keys);
-	*at = p;
-	return inside;
+	char c = peek_at(r, at);
+	if (c == '{' || c == '[')
+		return enter(r, c == '{', at);
+	if (c == '"')
+		(void)scan_string(r, at);
+	else
+		*at = skip_scalar(r, c, *at);
+	return false;
 }
 
 // Up and out of whatever ends here, to the next value inside what is skipped. false: there is none.
-static inline __attribute__((always_inline)) bool next_inside(struct json_read *r, const struct json_level *outside,
-															  const char **at)
+static bool next_inside(struct json_read *r, const struct json_level *outside, const char **at)
 {
 	bool escapes = false;
 	while (r->top > outside) {
 		struct json_level *l = r->top;
-		// On the deepest level `{}` is a fault.
-		if (l->object && l < r->level + JSON_DEPTH_MAX && skip_members(r, l, at))
-			return true;
-		if (leaves_compactly(r, l, at, l->object ? '}' : ']'))
-			continue;
 		if (l->object ? next_key(r, l, at, &escapes) : next_item(r, l, at))
 			return true;
 		if (r->fault != JSON_FAULT_NONE)
@@ -718,29 +826,34 @@ static inline __attribute__((always_inline)) bool next_inside(struct json_read *
 static __attribute__((noinline)) const char *skip_container(struct json_read *r, const char *p)
 {
 	const struct json_level *outside = r->top;
-	for (char c = *p;; c = peek_at(r, &p)) {
-		if (c == '"')
-			(void)scan_string(r, &p);
-		else if (c == '{' || c == '[')
-			(void)enter(r, c == '{', &p);
-		else
-			p = skip_scalar(r, c, p);
-		if (!next_inside(r, outside, &p))
-			return p;
-	}
+	bool at_value = true;
+	do {
+		p = walk(r, outside, p, &at_value);
+		bool between = !at_value || skip_or_enter(r, &p);
+		at_value = between && next_inside(r, outside, &p);
+	} while (r->top > outside && r->fault == JSON_FAULT_NONE);
+	return p;
+}
+
+static __attribute__((noinline)) struct str skip_slowly(struct json_read *r)
+{
+	char c = peek(r);
+	const char *from = r->p;
+	if (c == '{' || c == '[')
+		r->p = skip_container(r, from);
+	else
+		(void)skip_or_enter(r, &r->p);
+	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
 }
 
 struct str json_skip(struct json_read *r)
 {
-	char c = peek(r);
-	const char *from = r->p;
-	if (c == '"')
-		(void)scan_string(r, &r->p);
-	else if (c == '{' || c == '[')
-		r->p = skip_container(r, r->p);
-	else
-		r->p = skip_scalar(r, c, r->p);
-	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
+	const char *p = r->p;
+	size_t n = short_string(r, p);
+	if (n == 0)
+		return skip_slowly(r);
+	r->p = p + n;
+	return (struct str){p, n};
 }
 
 struct str json_read_member(struct json_read *r, const char *name)

@@ -288,6 +288,67 @@ static void test_bytes(void **state)
 		}
 }
 
+// An escape at every place of a key and of a value: those that are simple, those that aren't, and none at all.
+struct escape_case {
+	const char *name;
+	const char *text;
+	const char *error; // of the fault, at the string's end; NULL: accepted
+};
+
+static struct escape_case escape_cases[] = {
+	{"escape anywhere: quote", "\\\"", NULL},
+	{"escape anywhere: what looks like a member's end", "\\\":{}", NULL},
+	{"escape anywhere: two quotes", "\\\"\\\"", NULL},
+	{"escape anywhere: backslash", "\\\\", NULL},
+	{"escape anywhere: backslash, quote", "\\\\\\\"", NULL},
+	{"escape anywhere: line feed", "\\n", NULL},
+	{"escape anywhere: code point", "\\u00e9", NULL},
+	{"escape anywhere: UTF-8", "\xC3\xA9", NULL},
+	{"escape anywhere: unknown", "\\x", ESCAPE},
+	{"escape anywhere: half a pair", "\\ud800", UNICODE},
+};
+
+static void test_escape(void **state)
+{
+	static const char *const shapes[] = {"{\"%.*s%s%.*s\":{},\"z\":{}}%80s", "{\"y\":\"%.*s%s%.*s\",\"z\":{}}%80s"};
+	const struct escape_case *c = *state;
+	char filler[100];
+	memset(filler, 'a', sizeof(filler));
+	for (int before = 0; before < 100; before++)
+		for (int after = 0; after < 36; after++)
+			for (size_t i = 0; i < COUNT(shapes); i++) {
+				CLEANUP_BUF
+				struct buf text = BUF_INIT(1000);
+				struct error err = {0};
+				// Their format is one of two literals.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+				buf_addf(&text, shapes[i], before, filler, c->text, after, filler, "");
+#pragma GCC diagnostic pop
+				int rc = skip_exact(buf_str(&text), &err);
+				if ((rc == 0) != (c->error == NULL) || (rc < 0 && strstr(err.msg, c->error) == NULL))
+					fail_msg("%d before, %d after: %s", before, after, err.msg);
+			}
+}
+
+// The same key twice, with an escape at every place: found, and named.
+static void test_escaped_twice(void **state)
+{
+	(void)state;
+	char filler[100];
+	memset(filler, 'a', sizeof(filler));
+	for (int before = 0; before < 100; before++) {
+		CLEANUP_BUF
+		struct buf text = BUF_INIT(1000);
+		struct error err = {0};
+		buf_addf(&text, "{\"%.*s\\\"b\":{},\"%.*s\\\"c\":{},\"%.*s\\\"b\":{}}%80s", before, filler, before, filler,
+				 before, filler, "");
+		assert_int_equal(skip_exact(buf_str(&text), &err), -EINVAL);
+		if (strstr(err.msg, "\"b\" stands twice in one object") == NULL)
+			fail_msg("%d before: %s", before, err.msg);
+	}
+}
+
 // ---- Depth
 
 struct depth_case {
@@ -615,10 +676,12 @@ int main(void)
 	ADD_TABLE(&t, text_cases, test_text);
 	ADD_TABLE(&t, text_cases, test_text_in_room);
 	ADD_TABLE(&t, nul_cases, test_nul);
+	ADD_TABLE(&t, escape_cases, test_escape);
 	ADD_TABLE(&t, depth_cases, test_depth);
 	ADD_TABLE(&t, typed_cases, test_typed);
 	tests_add(&t, "cut at every byte", test_cut, NULL);
 	tests_add(&t, "every byte at every place", test_bytes, NULL);
+	tests_add(&t, "escaped keys that stand twice", test_escaped_twice, NULL);
 	tests_add(&t, "the deepest empty object", test_deepest, NULL);
 	tests_add(&t, "the same key among many", test_many_keys, NULL);
 	tests_add(&t, "errors are sticky", test_sticky, NULL);
