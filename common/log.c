@@ -121,8 +121,9 @@ static size_t escape_one(const unsigned char *p, size_t n, char out[LOG_ESCAPED_
 // How many bytes of text from p on stand for themselves.
 static size_t plain_run(const unsigned char *p, size_t n)
 {
+	static const unsigned char special[256] = {[0 ... 0x1F] = 1, ['"'] = 1, ['\\'] = 1, [0x7F ... 0xFF] = 1};
 	size_t i = 0;
-	while (i < n && p[i] >= 0x20 && p[i] < 0x7F && p[i] != '"' && p[i] != '\\')
+	while (i < n && special[p[i]] == 0)
 		i++;
 	return i;
 }
@@ -176,7 +177,7 @@ static void line_add_field(struct line *l, const struct log_field *f)
 		return;
 	size_t before = l->n;
 	// Keys are literals of ours, without anything to escape.
-	bool ok = line_addz(l, ",\"") && line_addz(l, f->key) && line_addz(l, "\":") && line_add_value(l, f);
+	bool ok = line_addz(l, ",\"") && line_add(l, f->key.p, f->key.n) && line_addz(l, "\":") && line_add_value(l, f);
 	if (!ok)
 		l->n = before;
 }
@@ -243,9 +244,9 @@ void log_line(enum log_level level, const char *msg, const struct log_field *fie
 	line_add_head(&l, level, msg != NULL ? msg : "");
 	for (size_t i = 0; i < n && !l.full; i++)
 		line_add_field(&l, &fields[i]);
-	const char *tail = l.full ? LOG_TAIL_CUT : LOG_TAIL;
-	memcpy(l.text + l.n, tail, strlen(tail));
-	l.n += strlen(tail);
+	const struct str tail = l.full ? STR(LOG_TAIL_CUT) : STR(LOG_TAIL);
+	memcpy(l.text + l.n, tail.p, tail.n);
+	l.n += tail.n;
 	(void)pthread_mutex_lock(&pending_lock);
 	if (pending_n + l.n > sizeof(pending))
 		write_pending();

@@ -15,16 +15,16 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_kind { LOG_KIND_STR, LOG_KIND_INT, LOG_KIND_BOOL };
 
 struct log_field {
-	const char *key; // a literal of ours, written as it is
+	struct str key; // a literal of ours, written as it is
 	enum log_kind kind;
 	struct str s;
 	int64_t i;
 };
 
-#define LOG_S(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .s = (v)})
+#define LOG_S(k, v) ((struct log_field){.key = str_from(k), .kind = LOG_KIND_STR, .s = (v)})
 #define LOG_Z(k, v) LOG_S((k), str_from(v)) // NULL leaves the field out
-#define LOG_I(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_INT, .i = (int64_t)(v)})
-#define LOG_B(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .i = (v) ? 1 : 0})
+#define LOG_I(k, v) ((struct log_field){.key = str_from(k), .kind = LOG_KIND_INT, .i = (int64_t)(v)})
+#define LOG_B(k, v) ((struct log_field){.key = str_from(k), .kind = LOG_KIND_BOOL, .i = (v) ? 1 : 0})
 
 #define LOG_LINE_MAX 8192 // a longer line loses its last fields and says "truncated":true
 
