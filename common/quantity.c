@@ -142,11 +142,13 @@ int quantity_parse_milli(struct str text, int64_t *ret, struct error *err)
 
 void quantity_write(int64_t bytes, struct buf *out)
 {
-	static const char *const suffixes[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+	static const struct str suffixes[] = {{"", 0}, {"Ki", 2}, {"Mi", 2}, {"Gi", 2}, {"Ti", 2}, {"Pi", 2}, {"Ei", 2}};
+	char room[INT_TEXT_MAX];
 	size_t i = 0;
 	while (bytes != 0 && bytes % 1024 == 0 && i + 1 < sizeof(suffixes) / sizeof(suffixes[0])) {
 		bytes /= 1024;
 		i++;
 	}
-	buf_addf(out, "%lld%s", (long long)bytes, suffixes[i]);
+	buf_add_str(out, int_text(bytes, room));
+	buf_add_str(out, suffixes[i]);
 }
