@@ -1,9 +1,22 @@
 #include "common/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// Left to itself, malloc raises this once a large body was freed, and keeps all such memory from then on.
+#define MMAP_THRESHOLD (128 * 1024)
+// Bodies come and go in waves, by the dozen. To give a thread's memory back after each, and to take it again page by page,
+// costs more than any of it is worth.
+#define TRIM_THRESHOLD (1024 * 1024)
+
+void mem_setup_server(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+}
 
 static void *must(void *p)
 {

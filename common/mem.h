@@ -7,6 +7,9 @@
 
 #include "common/str.h"
 
+// For a program that serves, before any thread: what malloc gives back to the kernel, and when.
+void mem_setup_server(void);
+
 // New, zeroed. count * size is checked for overflow.
 void *xcalloc(size_t count, size_t size) __attribute__((warn_unused_result, malloc, returns_nonnull));
 // New; takes p.

@@ -1,7 +1,6 @@
 // coco-webhook: options, wiring, signals, and the loop that takes up what changed.
 #include <errno.h>
 #include <gnutls/x509.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +31,6 @@
 #define BODIES_MAX ((size_t)24 * 1024 * 1024)
 #define CONNECTIONS_MAX 1000
 #define STOP_GRACE_MS 10000
-#define MMAP_THRESHOLD (128 * 1024)
 
 static const char *arg_listen = "0.0.0.0:9443";
 static const char *arg_plain_listen = "0.0.0.0:8080";
@@ -356,8 +354,7 @@ int main(int argc, char **argv)
 		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;
 	if (!good_arguments())
 		return EXIT_USAGE;
-	// Left to itself, malloc raises its threshold once a large body was freed, and keeps all such memory from then on.
-	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	mem_setup_server();
 	struct error err;
 	// Before any thread, so that none but run() gets these.
 	CLEANUP_CLOSE int signals = stop_signals_open(&err);

@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/http_server.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "common/options.h"
 
 #define PEM_MAX ((size_t)256 * 1024)
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
 	enum options_outcome got = options_read(&command, argc, argv, &operands);
 	if (got != OPTIONS_GO)
 		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;
+	mem_setup_server();
 	sigset_t signals;
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
