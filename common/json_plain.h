@@ -11,7 +11,6 @@
 #endif
 
 #define JSON_BLOCK 16
-#define JSON_STEP ((size_t)2 * JSON_BLOCK)
 
 typedef signed char json_bytes __attribute__((vector_size(JSON_BLOCK)));
 typedef unsigned char json_unsigned_bytes __attribute__((vector_size(JSON_BLOCK)));
@@ -66,24 +65,14 @@ static inline uint32_t json_stops(const char *p)
 }
 
 // The same, but for the escape \": an escaped quote is none, and of a backslash what it escapes is a stop, other than a
-// quote. The byte before p counts, too.
-static inline uint32_t json_stops_unescaped(const char *p)
+// quote. So the first stop in a string, where it is a quote, ends it. *ret_escaped: what a backslash stands before. The
+// byte before p counts, too.
+static inline uint32_t json_stops_unescaped(const char *p, uint32_t *ret_escaped)
 {
 	const json_bytes v = json_block(p);
 	const json_bytes escaped = json_block(p - 1) == '\\';
+	*ret_escaped = json_mask(escaped);
 	return json_mask(((v == '"') ^ escaped) | json_odd(v));
-}
-
-// Of the JSON_STEP bytes at p. Without a branch, which beats looking at the second half only where the first has none:
-// lengths are hard to foretell.
-static inline __attribute__((always_inline)) uint32_t json_stops_step(const char *p)
-{
-	return json_stops(p) | json_stops(p + JSON_BLOCK) << JSON_BLOCK;
-}
-
-static inline __attribute__((always_inline)) uint32_t json_stops_unescaped_step(const char *p)
-{
-	return json_stops_unescaped(p) | json_stops_unescaped(p + JSON_BLOCK) << JSON_BLOCK;
 }
 
 // How many bytes come before the first stop, of which there is one.

@@ -1,11 +1,13 @@
 #include "common/json_read.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/buf.h"
+#include "common/json_escape.h"
 #include "common/json_plain.h"
 #include "common/json_write.h"
 #include "common/utf8.h"
@@ -13,8 +15,9 @@
 // Up to this many keys, each new one is compared with all before it; a larger object is sorted when it ends.
 #define KEYS_COMPARED_DIRECTLY 16
 #define PATH_TEXT_MAX 240
-// What is looked at together: `,"`, of a key what is scanned at once, `":`, and so much of a string that is its value.
-#define ROOM (2 + JSON_STEP + 2 + 1 + JSON_STEP + 1)
+#define AHEAD 57 // the bits that are surely there when eight bytes are read from any bit on
+// What is looked at together: `,"`, a key, `":`, and a string.
+#define ROOM (2 + AHEAD + 7 + 2 + 1 + AHEAD + 7 + 1)
 #define LIKELY(x) __builtin_expect((x), 1)
 
 // A string as it stands in the text.
@@ -25,11 +28,59 @@ struct scanned {
 	bool rewrite; // with an escape that is not the only way to write its character
 };
 
+static inline __attribute__((always_inline)) void look_at_block(struct json_read *r, size_t i, const char *p)
+{
+	uint32_t mask;
+	uint16_t stops = htole16((uint16_t)json_stops_unescaped(p, &mask));
+	uint16_t escaped = htole16((uint16_t)mask);
+	memcpy(r->stops + 2 * i, &stops, sizeof(stops));
+	memcpy(r->escaped + 2 * i, &escaped, sizeof(escaped));
+}
+
+// Looks at the text from p on, inside a string or not: what matters is only what stands before a quote.
+static __attribute__((noinline)) void move_window(struct json_read *r, const char *p)
+{
+	size_t left = (size_t)(r->end - p);
+	size_t blocks = (left < JSON_WINDOW ? left : JSON_WINDOW) / JSON_BLOCK;
+	if (blocks * JSON_BLOCK <= ROOM)
+		return;
+	// Of the first block, there may be no byte before it.
+	char first[1 + JSON_BLOCK];
+	first[0] = p > r->start ? p[-1] : ' ';
+	memcpy(first + 1, p, JSON_BLOCK);
+	look_at_block(r, 0, first + 1);
+	for (size_t i = 1; i < blocks; i++)
+		look_at_block(r, i, p + i * JSON_BLOCK);
+	r->window = p;
+	r->roomy = p + blocks * JSON_BLOCK - ROOM;
+}
+
+static inline uint64_t bits_from(const unsigned char *bits, size_t at)
+{
+	uint64_t eight;
+	memcpy(&eight, bits + at / 8, sizeof(eight));
+	return le64toh(eight) >> at % 8;
+}
+
+// The bytes from p on before the first stop: AHEAD or more where there is none near.
+static inline __attribute__((always_inline)) size_t run_unescaped(const struct json_read *r, const char *p)
+{
+	uint64_t stops = bits_from(r->stops, (size_t)(p - r->window));
+	return (unsigned)__builtin_ctzll(stops | (uint64_t)1 << 63);
+}
+
+// Whether no escape is among the n bytes at p.
+static inline __attribute__((always_inline)) bool is_plain(const struct json_read *r, const char *p, size_t n)
+{
+	return (bits_from(r->escaped, (size_t)(p - r->window)) & ~(~(uint64_t)0 << n)) == 0;
+}
+
 void json_read_init(struct json_read *r, struct str text, struct arena *arena, struct error *err)
 {
 	r->start = r->p = text.p;
 	r->end = text.p + text.n;
-	r->roomy = text.n > ROOM ? r->end - ROOM : r->start;
+	r->roomy = r->window = r->start;
+	move_window(r, r->start);
 	r->arena = arena;
 	r->err = err;
 	r->fault = JSON_FAULT_NONE;
@@ -38,79 +89,6 @@ void json_read_init(struct json_read *r, struct str text, struct arena *arena, s
 	r->keys = r->few;
 	r->nkeys = 0;
 	r->keys_cap = JSON_KEYS_FEW;
-}
-
-static int hex4(const char *s)
-{
-	int v = 0;
-	for (int i = 0; i < 4; i++) {
-		char c = s[i];
-		int d = c >= '0' && c <= '9'   ? c - '0'
-				: c >= 'a' && c <= 'f' ? c - 'a' + 10
-				: c >= 'A' && c <= 'F' ? c - 'A' + 10
-									   : -1;
-		if (d < 0)
-			return -1;
-		v = v * 16 + d;
-	}
-	return v;
-}
-
-static size_t utf8_put(char *to, uint32_t c)
-{
-	if (c < 0x80) {
-		to[0] = (char)c;
-		return 1;
-	}
-	size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-	static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-	for (size_t i = n - 1; i > 0; i--, c >>= 6)
-		to[i] = (char)(0x80 | (c & 0x3F));
-	to[0] = (char)(lead[n] | c);
-	return n;
-}
-
-// The code point of a \u escape whose four digits start at *p; moves *p behind it. -1: not a scalar value.
-static int64_t unicode_escape(const char **p, const char *end)
-{
-	int hi = end - *p >= 4 ? hex4(*p) : -1;
-	if (hi < 0 || (hi >= 0xDC00 && hi <= 0xDFFF))
-		return -1;
-	*p += 4;
-	if (hi < 0xD800 || hi > 0xDBFF)
-		return hi;
-	int lo = end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2) : -1;
-	if (lo < 0xDC00 || lo > 0xDFFF)
-		return -1;
-	*p += 6;
-	return 0x10000 + ((int64_t)(hi - 0xD800) << 10) + (lo - 0xDC00);
-}
-
-// What a text between quotes means; its escapes were checked when it was read. They never grow.
-static struct str unescape(struct arena *arena, struct str raw)
-{
-	static const char means[256] = {
-		['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
-	const char *end = raw.p + raw.n;
-	const char *slash = raw.n > 0 ? memchr(raw.p, '\\', raw.n) : NULL;
-	if (slash == NULL)
-		return raw;
-	char *to = arena_text(arena, raw.n + 1);
-	size_t n = 0;
-	for (const char *p = raw.p; p < end;) {
-		size_t plain = (size_t)((slash != NULL ? slash : end) - p);
-		memcpy(to + n, p, plain);
-		n += plain;
-		if (slash == NULL)
-			break;
-		p = slash + 2;
-		if (slash[1] == 'u')
-			n += utf8_put(to + n, (uint32_t)unicode_escape(&p, end));
-		else
-			to[n++] = means[(unsigned char)slash[1]];
-		slash = p < end ? memchr(p, '\\', (size_t)(end - p)) : NULL;
-	}
-	return (struct str){to, n};
 }
 
 static inline bool is_started(const struct json_read *r, const struct json_level *l)
@@ -134,7 +112,7 @@ static void path_text(const struct json_read *r, struct buf *path)
 			buf_addf(path, "[%zu]", l->items - 1);
 			continue;
 		}
-		struct str key = unescape(r->arena, r->keys[keys_end(r, l) - 1]);
+		struct str key = json_unescape(r->arena, r->keys[keys_end(r, l) - 1]);
 		buf_addf(path, "%s%.*s", path->n > 0 ? "." : "", STR_ARG(key));
 	}
 }
@@ -198,26 +176,6 @@ static bool literal(struct json_read *r, const char *word, size_t n)
 	return true;
 }
 
-// The escape at p, a backslash. Returns what follows it; *bad says what is wrong with it, *rewrite is set where the
-// character could have been written otherwise (see canonical_key()).
-static const char *check_escape(const char *p, const char *end, const char **bad, bool *rewrite)
-{
-	// 1: the only way to write its character.
-	static const unsigned char good[256] = {
-		['"'] = 1, ['\\'] = 1, ['n'] = 1, ['/'] = 2, ['b'] = 2, ['f'] = 2, ['r'] = 2, ['t'] = 2};
-	unsigned char name = (unsigned char)p[1];
-	*rewrite |= good[name] != 1;
-	p += 2;
-	if (good[name] == 0 && name != 'u') {
-		*bad = *bad != NULL ? *bad : "unknown escape in a string";
-		// It may be any byte that a string may hold.
-		return name < 0x80 ? p : p - 1;
-	}
-	if (name == 'u' && unicode_escape(&p, end) < 0)
-		*bad = *bad != NULL ? *bad : "a \\u escape is not a Unicode character";
-	return p;
-}
-
 // The rest of a string that begins at `begin`, from the first byte at p that isn't plain.
 static __attribute__((noinline)) struct scanned scan_special(struct json_read *r, const char *begin, const char *p)
 {
@@ -235,7 +193,7 @@ static __attribute__((noinline)) struct scanned scan_special(struct json_read *r
 		size_t step = 0;
 		if (*p == '\\' && r->end - p >= 2) {
 			s.escapes = true;
-			p = check_escape(p, r->end, &bad, &s.rewrite);
+			p = json_check_escape(p, r->end, &bad, &s.rewrite);
 			continue;
 		}
 		if ((unsigned char)*p >= 0x80)
@@ -381,7 +339,7 @@ static int compare_keys(const void *a, const void *b)
 static __attribute__((noinline, cold)) const char *duplicate(struct json_read *r, struct str key, const char *p)
 {
 	char what[256];
-	struct str text = unescape(r->arena, key);
+	struct str text = json_unescape(r->arena, key);
 	(void)snprintf(what, sizeof(what), "key \"%.*s\" stands twice in one object", STR_ARG(text));
 	return fail_at(r, p, what);
 }
@@ -392,7 +350,7 @@ static __attribute__((noinline)) struct str canonical_key(struct json_read *r, s
 {
 	CLEANUP_BUF
 	struct buf text = BUF_INIT(3 * raw.n + 2); // \b becomes \u0008
-	json_write_string(&text, unescape(r->arena, raw));
+	json_write_string(&text, json_unescape(r->arena, raw));
 	char *key = arena_text(r->arena, text.n);
 	memcpy(key, buf_z(&text), text.n);
 	return (struct str){key + 1, text.n - 2};
@@ -513,12 +471,9 @@ static inline __attribute__((always_inline)) const char *compact_key(const struc
 	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
 		return NULL;
 	ret_key->p = p + comma + 1;
-	uint32_t stops = json_stops_step(ret_key->p);
-	if (!LIKELY(stops != 0))
-		return NULL;
-	ret_key->n = json_run(stops);
+	ret_key->n = run_unescaped(r, ret_key->p);
 	p = ret_key->p + ret_key->n;
-	return LIKELY(pair_at(p, "\":")) ? p + 2 : NULL;
+	return LIKELY(pair_at(p, "\":") && ret_key->n < AHEAD && is_plain(r, ret_key->p, ret_key->n)) ? p + 2 : NULL;
 }
 
 // Any member, or the object's end. ret_escapes: its key, the last of keys[] then, has escapes.
@@ -554,13 +509,21 @@ static bool next_item(struct json_read *r, struct json_level *l, const char **at
 	return true;
 }
 
+// A new window where p is near the end of this one.
+static void look_ahead(struct json_read *r, const char *p)
+{
+	if (p >= r->roomy)
+		move_window(r, p);
+}
+
 static __attribute__((noinline)) bool next_key_slowly(struct json_read *r, struct str *ret_key)
 {
+	look_ahead(r, r->p);
 	bool escapes = false;
 	if (r->fault != JSON_FAULT_NONE || !next_key(r, r->top, &r->p, &escapes))
 		return false;
 	struct str key = r->keys[r->nkeys - 1];
-	*ret_key = escapes ? unescape(r->arena, key) : key;
+	*ret_key = escapes ? json_unescape(r->arena, key) : key;
 	return true;
 }
 
@@ -596,18 +559,16 @@ static inline __attribute__((always_inline)) size_t short_string(const struct js
 {
 	if (p >= r->roomy || *p != '"')
 		return 0;
-	uint32_t stops = json_stops_step(p + 1);
-	if (!LIKELY(stops != 0))
-		return 0;
-	size_t n = 1 + json_run(stops);
-	return LIKELY(p[n] == '"') ? n + 1 : 0;
+	size_t n = run_unescaped(r, p + 1);
+	return LIKELY(p[1 + n] == '"' && n < AHEAD && is_plain(r, p + 1, n)) ? n + 2 : 0;
 }
 
 static __attribute__((noinline)) struct str read_string_slowly(struct json_read *r)
 {
+	look_ahead(r, r->p);
 	if (peek(r) == '"') {
 		struct scanned s = scan_string(r, &r->p);
-		return s.escapes ? unescape(r->arena, s.raw) : s.raw;
+		return s.escapes ? json_unescape(r->arena, s.raw) : s.raw;
 	}
 	if (!json_read_null(r))
 		wrong_type(r, "a string");
@@ -674,26 +635,14 @@ static inline void walk_out(const struct json_read *r, struct walk *w)
 	w->p++;
 }
 
-// From p on, inside a longer key: the quote that ends it, with room behind it. NULL: not before what isn't simple.
-static __attribute__((noinline)) const char *long_key_end(const char *p, const char *roomy)
-{
-	for (; p < roomy; p += JSON_STEP) {
-		uint32_t stops = json_stops_unescaped_step(p);
-		if (stops != 0)
-			return p + json_run(stops) < roomy ? p + json_run(stops) : NULL;
-	}
-	return NULL;
-}
-
 // Over a member's head to its value: `key":` at p, the key new, and simply written. false, and nothing is done: it is
 // another.
 static inline __attribute__((always_inline)) bool walk_key(const struct json_read *r, struct walk *w, const char *p)
 {
-	uint32_t stops = json_stops_unescaped_step(p);
-	const char *end = LIKELY(stops != 0) ? p + json_run(stops) : long_key_end(p + JSON_STEP, r->roomy);
-	if (end == NULL || !pair_at(end, "\":") || w->key == w->keys_end)
+	const struct str key = {p, run_unescaped(r, p)};
+	const char *end = p + key.n;
+	if (!pair_at(end, "\":") || key.n >= AHEAD || w->key == w->keys_end)
 		return false;
-	const struct str key = {p, (size_t)(end - p)};
 	unsigned mark = key_mark(key);
 	if (!LIKELY(!is_marked(w->marks, mark))) {
 		const struct str *first = r->keys + w->l->first_key;
@@ -715,10 +664,9 @@ static inline __attribute__((always_inline)) bool walk_value(const struct json_r
 		return true;
 	}
 	if (*w->p == '"') {
-		uint32_t stops = json_stops_step(w->p + 1);
-		size_t n = stops != 0 ? 1 + json_run(stops) : 0;
-		*at_value = n == 0 || w->p[n] != '"';
-		w->p += *at_value ? 0 : n + 1;
+		size_t n = run_unescaped(r, w->p + 1);
+		*at_value = n >= AHEAD || w->p[1 + n] != '"';
+		w->p += *at_value ? 0 : n + 2;
 		return !*at_value;
 	}
 	*at_value = true;

@@ -26,6 +26,7 @@
 
 #define JSON_DEPTH_MAX 100
 #define JSON_KEYS_FEW 64
+#define JSON_WINDOW ((size_t)16 * 1024) // of the text, in which strings' ends are looked up beforehand
 
 enum json_fault {
 	JSON_FAULT_NONE,
@@ -42,7 +43,8 @@ struct json_level {
 
 struct json_read {
 	const char *start, *p, *end;
-	const char *roomy; // before this, enough bytes follow for what is looked at together
+	const char *window; // where the window begins
+	const char *roomy;  // before this, enough of the window follows for what is looked at together
 	struct arena *arena;
 	struct error *err;
 	enum json_fault fault;
@@ -51,6 +53,9 @@ struct json_read {
 	struct str *keys;                            // of the objects that are open; in `few` while they fit
 	size_t nkeys, keys_cap;
 	struct str few[JSON_KEYS_FEW];
+	// A bit for each byte of the window: see json_stops_unescaped(). Eight bytes are read at a time.
+	unsigned char stops[JSON_WINDOW / 8 + 8];
+	unsigned char escaped[JSON_WINDOW / 8 + 8];
 };
 
 // text and arena must outlive the reader's strings. A reader is not to be copied.

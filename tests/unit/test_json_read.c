@@ -216,7 +216,7 @@ static void test_text_in_room(void **state)
 		return;
 	CLEANUP_BUF
 	struct buf text = BUF_INIT(1000);
-	buf_addf(&text, "%s%80s", c->text, "");
+	buf_addf(&text, "%s%200s", c->text, "");
 	struct error err = {0};
 	(void)skip_exact(buf_str(&text), &err);
 	assert_string_equal(err.msg, c->error != NULL ? c->error : "");
@@ -310,7 +310,7 @@ static struct escape_case escape_cases[] = {
 
 static void test_escape(void **state)
 {
-	static const char *const shapes[] = {"{\"%.*s%s%.*s\":{},\"z\":{}}%80s", "{\"y\":\"%.*s%s%.*s\",\"z\":{}}%80s"};
+	static const char *const shapes[] = {"{\"%.*s%s%.*s\":{},\"z\":{}}%200s", "{\"y\":\"%.*s%s%.*s\",\"z\":{}}%200s"};
 	const struct escape_case *c = *state;
 	char filler[100];
 	memset(filler, 'a', sizeof(filler));
@@ -341,11 +341,35 @@ static void test_escaped_twice(void **state)
 		CLEANUP_BUF
 		struct buf text = BUF_INIT(1000);
 		struct error err = {0};
-		buf_addf(&text, "{\"%.*s\\\"b\":{},\"%.*s\\\"c\":{},\"%.*s\\\"b\":{}}%80s", before, filler, before, filler,
+		buf_addf(&text, "{\"%.*s\\\"b\":{},\"%.*s\\\"c\":{},\"%.*s\\\"b\":{}}%200s", before, filler, before, filler,
 				 before, filler, "");
 		assert_int_equal(skip_exact(buf_str(&text), &err), -EINVAL);
 		if (strstr(err.msg, "\"b\" stands twice in one object") == NULL)
 			fail_msg("%d before: %s", before, err.msg);
+	}
+}
+
+// Members wherever a window of the text ends: all are read, skipped, and known when one comes again.
+static void test_windows(void **state)
+{
+	(void)state;
+	for (int shift = 0; shift < 150; shift++) {
+		CLEANUP_BUF
+		struct buf text = BUF_INIT(4 * JSON_WINDOW);
+		buf_addf(&text, "%*s{\"a\":{\"b\":[", shift, "");
+		for (int i = 0; text.n < 3 * JSON_WINDOW; i++)
+			buf_addf(&text, "%s{\"%.*s\":{\"f:\\\"%d\":{}},\"%d\":\"%.*s\"}", i > 0 ? "," : "", i % 70,
+					 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", i, i, i % 61,
+					 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
+		size_t fine = text.n;
+		struct error err = {0};
+		buf_addz(&text, "]}}");
+		assert_int_equal(skip_exact(buf_str(&text), &err), 0);
+		text.n = fine;
+		buf_addf(&text, ",{\"c\":{},\"d\":{},\"c\":{}}]}}%200s", "");
+		assert_int_equal(skip_exact(buf_str(&text), &err), -EINVAL);
+		if (strstr(err.msg, "\"c\" stands twice in one object") == NULL)
+			fail_msg("%d before: %s", shift, err.msg);
 	}
 }
 
@@ -402,7 +426,7 @@ static void test_deepest(void **state)
 			buf_addz(&text, empty[i]);
 			for (size_t k = 0; k <= objects; k++)
 				buf_addc(&text, '}');
-			buf_addf(&text, "%80s", "");
+			buf_addf(&text, "%200s", "");
 			if ((skip_exact(buf_str(&text), &err) == 0) != (depth <= JSON_DEPTH_MAX))
 				fail_msg("%zu levels, %zu: %s", depth, i, err.msg);
 		}
@@ -682,6 +706,7 @@ int main(void)
 	tests_add(&t, "cut at every byte", test_cut, NULL);
 	tests_add(&t, "every byte at every place", test_bytes, NULL);
 	tests_add(&t, "escaped keys that stand twice", test_escaped_twice, NULL);
+	tests_add(&t, "wherever a window ends", test_windows, NULL);
 	tests_add(&t, "the deepest empty object", test_deepest, NULL);
 	tests_add(&t, "the same key among many", test_many_keys, NULL);
 	tests_add(&t, "errors are sticky", test_sticky, NULL);
