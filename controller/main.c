@@ -130,11 +130,16 @@ static void on_lease_trouble(void *ctx, const struct error *err)
 	log_warn("the Lease can't be read or written; it is tried again", LOG_Z("reason", err->msg));
 }
 
+// Unique, but the same for a container that is started again in its pod: it may go on with the Lease that it held, instead
+// of waiting for its own to expire.
 static char *make_identity(void)
 {
 	char host[256] = "unknown";
 	uint64_t random = 0;
+	const char *uid = getenv("COCO_POD_UID");
 	(void)gethostname(host, sizeof(host) - 1);
+	if (uid != NULL && uid[0] != '\0')
+		return xasprintf("%s_%s", host, uid);
 	(void)!getrandom(&random, sizeof(random), 0);
 	return xasprintf("%s_%016llx", host, (unsigned long long)random);
 }

@@ -260,9 +260,14 @@ static int status_of(int code)
 	return 0;
 }
 
+static bool is_unreached(int code)
+{
+	return code == ECONNREFUSED || code == ECONNRESET || code == EHOSTUNREACH || code == ETIMEDOUT;
+}
+
 static struct reflector_next list_failed(struct kube_informer *i, const struct error *err)
 {
-	struct reflector_next next = reflector_list_failed(&i->reflector);
+	struct reflector_next next = reflector_list_failed(&i->reflector, is_unreached(err->code));
 	if (err->code == ESTALE)
 		atomic_fetch_add(&i->expired, 1);
 	atomic_fetch_add(&i->failures, 1);

@@ -132,6 +132,15 @@ void reflector_init(struct reflector *r, int64_t first_ms, int64_t max_ms, uint6
 	*r = (struct reflector){.backoff = {.first_ms = first_ms > 0 ? first_ms : REFLECTOR_BACKOFF_FIRST_MS,
 										.max_ms = max_ms > 0 ? max_ms : REFLECTOR_BACKOFF_MAX_MS,
 										.random = seed}};
+	r->outage = r->backoff;
+	if (r->outage.max_ms > REFLECTOR_OUTAGE_MAX_MS)
+		r->outage.max_ms = REFLECTOR_OUTAGE_MAX_MS;
+}
+
+static int64_t wait_ms(struct reflector *r, bool unreached)
+{
+	backoff_reset(unreached ? &r->backoff : &r->outage);
+	return backoff_next_ms(unreached ? &r->outage : &r->backoff);
 }
 
 static void list_drop(struct reflector *r)
@@ -196,14 +205,14 @@ static struct reflector_next list_next(struct reflector *r, int64_t delay_ms)
 	return (struct reflector_next){REFLECTOR_LIST, delay_ms, false};
 }
 
-struct reflector_next reflector_list_failed(struct reflector *r)
+struct reflector_next reflector_list_failed(struct reflector *r, bool unreached)
 {
-	return list_next(r, backoff_next_ms(&r->backoff));
+	return list_next(r, wait_ms(r, unreached));
 }
 
 struct reflector_next reflector_stream_garbled(struct reflector *r)
 {
-	return list_next(r, backoff_next_ms(&r->backoff));
+	return list_next(r, wait_ms(r, false));
 }
 
 // Whether what the server said is about the request, so that the same one won't do.
@@ -234,6 +243,7 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 	bool lived = lived_ms >= r->backoff.first_ms * REFLECTOR_LIVED;
 	if (lived) {
 		backoff_reset(&r->backoff);
+		backoff_reset(&r->outage);
 		r->expired = false;
 	}
 	if (lived || (lived_ms > 0 && (http == 0 || http == 200)))
@@ -245,7 +255,7 @@ struct reflector_next reflector_stream_ended(struct reflector *r, const struct k
 	}
 	int64_t delay_ms = 0;
 	if (!(lived && (http == 0 || http == 200)))
-		delay_ms = backoff_next_ms(&r->backoff);
+		delay_ms = wait_ms(r, http == 0 && lived_ms == 0);
 	// An expired version is in order once, after an outage above all.
 	if (http == 410 && !r->expired) {
 		r->expired = true;

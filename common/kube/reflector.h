@@ -54,6 +54,9 @@ json_t *kube_object_prepare(json_t *object, const struct kube_resource *res, boo
 
 #define REFLECTOR_BACKOFF_FIRST_MS 800
 #define REFLECTOR_BACKOFF_MAX_MS 30000
+// While nobody answers, asking costs nobody much, and everyone waits for the first one who does. What is refused backs off
+// anew after that: an API server that starts refuses for a moment what it doesn't know yet.
+#define REFLECTOR_OUTAGE_MAX_MS 2000
 // A stream that lived for this many times the first wait was a good one: what it ends with starts the count anew.
 #define REFLECTOR_LIVED 10
 // So many failures (5xx) in a row of a watch from the same version, and the version is given up.
@@ -75,10 +78,11 @@ struct reflector {
 	bool streaming;          // the list under way comes as a stream
 	bool expired;            // a version has, since the last stream that lived
 	unsigned failed_watches; // of this version, in a row
-	struct backoff backoff;
+	struct backoff backoff;  // of what is refused
+	struct backoff outage;   // of what isn't reached
 };
 
-// first_ms, max_ms: of the back-off; 0 keeps a default.
+// first_ms, max_ms: of the back-off; 0 keeps a default. An outage's waits are at most REFLECTOR_OUTAGE_MAX_MS.
 void reflector_init(struct reflector *r, int64_t first_ms, int64_t max_ms, uint64_t seed) __attribute__((nonnull));
 void reflector_release(struct reflector *r) __attribute__((nonnull));
 
@@ -94,7 +98,8 @@ json_t *reflector_list_end(struct reflector *r, const char *resource_version)
 // An event was dealt with: where to resume.
 void reflector_advance(struct reflector *r, const char *resource_version) __attribute__((nonnull));
 
-struct reflector_next reflector_list_failed(struct reflector *r) __attribute__((nonnull));
+// unreached: no answer came.
+struct reflector_next reflector_list_failed(struct reflector *r, bool unreached) __attribute__((nonnull));
 // The stream is over, or was refused. http: as kube_stream_handler's ended(), or the code of an ERROR event. lived_ms:
 // since it was opened; 0 where it never was.
 struct reflector_next reflector_stream_ended(struct reflector *r, const struct kube_status *status, int64_t lived_ms)

@@ -7,6 +7,10 @@
 #include "common/mem.h"
 #include "common/version.h"
 
+// A start lists each ConfigMap that profiles refer to: hundreds must not take the time that a probe allows.
+#define REQUESTS_A_SECOND 50
+#define REQUESTS_BURST 300
+
 // Informers tell at most once a minute each. An outage meets all of them: of that, one line a minute is enough.
 static void log_trouble(void *ctx, const char *what, int http, const char *message, int64_t next_ms)
 {
@@ -57,7 +61,8 @@ int kube_session_open(struct kube_session *s, const char *kubeconfig, const char
 			"answer in its place; give certificate-authority-data instead",
 			LOG_Z("kubeconfig", s->config->origin), LOG_Z("server", s->config->server));
 	s->auth = kube_auth_new(s->config, &clock_real);
-	const struct kube_client_options options = {.user_agent = s->user_agent, .stop = &s->stop};
+	const struct kube_client_options options = {
+		.user_agent = s->user_agent, .qps = REQUESTS_A_SECOND, .burst = REQUESTS_BURST, .stop = &s->stop};
 	s->client = kube_client_new(s->config, s->auth, &options, &clock_real, err);
 	if (s->client == NULL)
 		return -err->code;

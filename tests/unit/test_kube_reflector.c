@@ -242,7 +242,13 @@ static struct step_case step_cases[] = {
 	  STOP}},
 	{"next: can't connect",
 	 false,
-	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {0, 0, 0, W, 3200}, {0, 0, 0, W, 6400}, STOP}},
+	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {0, 0, 0, W, 2000}, {0, 0, 0, W, 2000}, STOP}},
+	{"next: refused after an outage",
+	 false,
+	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {0, 0, 0, W, 2000}, {403, 0, 0, W, 800}, {403, 0, 0, W, 1600}, STOP}},
+	{"next: an outage after refusals",
+	 false,
+	 {{403, 0, 0, W, 800}, {403, 0, 0, W, 1600}, {0, 0, 0, W, 800}, {403, 0, 0, W, 800}, STOP}},
 	{"next: 401", false, {{401, 0, 0, W, 800}, {401, 0, 0, W, 1600}, {401, 0, 0, W, 3200}, {401, 0, 0, W, 6400}, STOP}},
 	{"next: 403", false, {{403, 0, 0, W, 800}, {403, 0, 0, W, 1600}, {403, 0, 0, W, 3200}, {403, 0, 0, W, 6400}, STOP}},
 	{"next: 404", false, {{404, 0, 0, L, 800}, STOP}},
@@ -255,12 +261,12 @@ static struct step_case step_cases[] = {
 	 {{410, 0, 0, L, 0}, {410, 0, 0, L, 1600}, {410, 0, 0, L, 3200}, {410, 0, LONG, L, 0}, {410, 0, 0, L, 1600}, STOP}},
 	{"next: expired after other failures",
 	 false,
-	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {410, 0, 0, L, 0}, {410, 0, 0, L, 6400}, STOP}},
+	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {410, 0, 0, L, 0}, {410, 0, 0, L, 1600}, STOP}},
 	{"next: 429", false, {{429, 0, 0, W, 800}, {429, 0, 0, W, 1600}, STOP}},
 	{"next: 429 with a wait", false, {{429, 5, 0, W, -5000}, STOP}},
 	{"next: 429 with a shorter wait",
 	 false,
-	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {0, 0, 0, W, 3200}, {429, 1, 0, W, 6400}, STOP}},
+	 {{0, 0, 0, W, 800}, {0, 0, 0, W, 1600}, {429, 0, 0, W, 800}, {429, 1, 0, W, 1600}, {429, 1, 0, W, 3200}, STOP}},
 	{"next: 429 with a wait beyond reason", false, {{429, 86400, 0, W, -60000}, STOP}},
 	{"next: 503 with a wait", false, {{503, 5, LONG, W, -5000}, STOP}},
 	{"next: 500 in a row gives the version up",
@@ -285,7 +291,7 @@ static struct step_case step_cases[] = {
 	  STOP}},
 	{"next: 500 before and after a connection that could not be made",
 	 false,
-	 {{500, 0, 0, W, 800}, {500, 0, 0, W, 1600}, {0, 0, 0, W, 3200}, {500, 0, 0, L, 6400}, STOP}},
+	 {{500, 0, 0, W, 800}, {500, 0, 0, W, 1600}, {0, 0, 0, W, 800}, {500, 0, 0, L, 800}, STOP}},
 	{"next: a streamed list is refused", true, {{422, 0, 0, L, 0}, STOP}},
 	{"next: a streamed list is refused as bad", true, {{400, 0, 0, L, 0}, STOP}},
 	{"next: a streamed list is more than the server's etcd can do", true, {{500, 0, 5, L, 0}, STOP}},
@@ -334,10 +340,16 @@ static void test_list_failed(void **state)
 	static const int64_t want[] = {100, 200, 400, 400};
 	for (size_t i = 0; i < COUNT(want); i++) {
 		reflector_list_begin(&r, NULL, false);
-		struct reflector_next next = reflector_list_failed(&r);
+		struct reflector_next next = reflector_list_failed(&r, false);
 		assert_int_equal(next.step, REFLECTOR_LIST);
 		assert_delay(next.delay_ms, want[i]);
 	}
+	reflector_release(&r);
+	reflector_init(&r, 0, 0, 42);
+	static const int64_t unreached[] = {800, 1600, 2000, 2000};
+	for (size_t i = 0; i < COUNT(unreached); i++)
+		assert_delay(reflector_list_failed(&r, true).delay_ms, unreached[i]);
+	assert_delay(reflector_list_failed(&r, false).delay_ms, 800);
 	reflector_release(&r);
 }
 
