@@ -201,11 +201,11 @@ class Program:
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
-    def metric(self, series):
-        """The value of a series, such as 'a_total{b="c"}'."""
+    def metric(self, series, default=None):
+        """The value of a series, such as 'a_total{b="c"}'. default: where it isn't there (yet)."""
         found = re.search(rf"^{re.escape(series)} (\S+)$", self.get("/metrics")[1], re.M)
-        check(found, f"{self.name} has no metric {series}")
-        return float(found[1])
+        check(found or default is not None, f"{self.name} has no metric {series}")
+        return float(found[1]) if found else default
 
 
 class Webhook(Program):
