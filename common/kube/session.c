@@ -16,7 +16,13 @@ static void log_trouble(void *ctx, const char *what, int http, const char *messa
 {
 	struct kube_session *s = ctx;
 	bool again = http >= 200 && http < 300;
-	if ((again || http == 0) && !told_due(&s->told, again ? "again" : "outage", clock_mono_ms(&clock_real)))
+	bool outage = http == 0;
+	bool due = again    ? atomic_exchange(&s->outage_told, false)
+			   : outage ? told_due(&s->told, "outage", clock_mono_ms(&clock_real))
+						: true;
+	if (!again && due)
+		atomic_store(&s->outage_told, true);
+	if (!due)
 		log_debug("as others", LOG_Z("request", what), LOG_I("status", http), LOG_Z("reason", message));
 	else if (again)
 		log_info("the API server answers again", LOG_Z("request", what));

@@ -19,8 +19,9 @@ struct kube_session {
 	struct kube_watcher *watcher;
 	struct kube_informers *informers;
 	char *user_agent;
-	struct told told; // of outages
-	atomic_bool stop; // set by kube_session_stop(): requests end
+	struct told told;        // of outages
+	atomic_bool outage_told; // and not yet that it is over
+	atomic_bool stop;        // set by kube_session_stop(): requests end
 };
 
 // kubeconfig: a file; NULL for what kube_config_load() finds by itself. program: for the user agent. follows: start
