@@ -1,0 +1,177 @@
+#include "controller/certificate_make.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "common/cleanup.h"
+
+#define DAY_S ((int64_t)24 * 60 * 60)
+#define SKEW_S ((int64_t)5 * 60)
+#define SERIAL_BITS 127 // positive, and never twice
+
+static void free_bio(BIO **b)
+{
+	BIO_free(*b);
+}
+
+static void free_key(EVP_PKEY **key)
+{
+	EVP_PKEY_free(*key);
+}
+
+static void free_cert(X509 **cert)
+{
+	X509_free(*cert);
+}
+
+static int openssl_error(struct error *err, const char *what)
+{
+	char why[200] = "no reason given";
+	unsigned long code = ERR_peek_error();
+	if (code != 0)
+		ERR_error_string_n(code, why, sizeof(why));
+	ERR_clear_error();
+	return error_set(err, EIO, "OpenSSL can't %s: %s; see whether its configuration or FIPS mode forbids it", what,
+					 why);
+}
+
+// ---- PEM. OpenSSL wipes what its memory BIOs held.
+
+// All of a BIO into a buffer.
+static int take(BIO *from, struct buf *to, struct error *err)
+{
+	char *data = NULL;
+	long n = BIO_get_mem_data(from, &data);
+	if (n <= 0)
+		return openssl_error(err, "write PEM");
+	buf_add(to, data, (size_t)n);
+	return buf_ok(to) ? 0 : error_set(err, EFBIG, "the PEM text has more than %zu bytes: use a smaller key", to->max);
+}
+
+static int write_private(EVP_PKEY *key, struct buf *to, struct error *err)
+{
+	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	if (out == NULL || PEM_write_bio_PKCS8PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) != 1)
+		return openssl_error(err, "write the private key");
+	return take(out, to, err);
+}
+
+static int write_public(EVP_PKEY *key, struct buf *to, struct error *err)
+{
+	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	if (out == NULL || PEM_write_bio_PUBKEY(out, key) != 1)
+		return openssl_error(err, "write the public key");
+	return take(out, to, err);
+}
+
+static int write_cert(X509 *cert, struct buf *to, struct error *err)
+{
+	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	if (out == NULL || PEM_write_bio_X509(out, cert) != 1)
+		return openssl_error(err, "write the certificate");
+	return take(out, to, err);
+}
+
+// ---- The signer
+
+static bool set_serial(X509 *cert)
+{
+	BIGNUM *serial = BN_new();
+	bool ok = serial != NULL && BN_rand(serial, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
+			  BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(cert)) != NULL;
+	BN_free(serial);
+	return ok;
+}
+
+static bool set_name(X509 *cert, const char *name)
+{
+	X509_NAME *subject = X509_get_subject_name(cert);
+	return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) == 1 &&
+		   X509_set_issuer_name(cert, subject) == 1;
+}
+
+static bool extend(X509 *cert, int nid, const char *value)
+{
+	X509V3_CTX ctx;
+	X509V3_set_ctx_nodb(&ctx);
+	X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+	bool ok = e != NULL && X509_add_ext(cert, e, -1) == 1;
+	X509_EXTENSION_free(e);
+	return ok;
+}
+
+// No keyUsage: OpenSSL before 3.0 takes a certificate that has one without keyCertSign for no root of its own.
+static bool fill(X509 *cert, EVP_PKEY *key, const char *name, int64_t now_s, unsigned days)
+{
+	int64_t from = now_s - SKEW_S;
+	return X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
+		   ASN1_TIME_set(X509_getm_notBefore(cert), from) != NULL &&
+		   ASN1_TIME_set(X509_getm_notAfter(cert), now_s + days * DAY_S) != NULL && X509_set_pubkey(cert, key) == 1 &&
+		   set_name(cert, name) && extend(cert, NID_basic_constraints, "critical,CA:FALSE") &&
+		   extend(cert, NID_subject_key_identifier, "hash") && X509_sign(cert, key, EVP_sha256()) > 0;
+}
+
+int certificate_make_signer(const char *name, int64_t now_s, unsigned days, struct buf *key, struct buf *cert,
+							struct error *err)
+{
+	size_t n = strlen(name);
+	if (n == 0 || n > SIGNER_NAME_MAX)
+		return error_set(err, EINVAL, "the token signer's name \"%.80s\" has %zu bytes: use 1 to %d", name, n,
+						 SIGNER_NAME_MAX);
+	if (days == 0 || days > SIGNER_DAYS_MAX)
+		return error_set(err, EINVAL, "the token signer's lifetime of %u days can't be: use 1 to %d", days,
+						 SIGNER_DAYS_MAX);
+	EVP_PKEY *k CLEANUP(free_key) = EVP_EC_gen("P-256");
+	X509 *x CLEANUP(free_cert) = X509_new();
+	if (k == NULL || x == NULL)
+		return openssl_error(err, "make a key on P-256");
+	if (!fill(x, k, name, now_s, days))
+		return openssl_error(err, "make the token signer's certificate");
+	int r = write_private(k, key, err);
+	return r < 0 ? r : write_cert(x, cert, err);
+}
+
+// ---- The admin, and any key
+
+int certificate_make_admin_keys(struct buf *private_key, struct buf *public_key, struct error *err)
+{
+	EVP_PKEY *k CLEANUP(free_key) = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	if (k == NULL)
+		return openssl_error(err, "make an Ed25519 key");
+	int r = write_private(k, private_key, err);
+	return r < 0 ? r : write_public(k, public_key, err);
+}
+
+static int no_password(char *room, int size, int writing, void *ctx)
+{
+	(void)room;
+	(void)size;
+	(void)writing;
+	(void)ctx;
+	return -1;
+}
+
+int certificate_key_pkcs8(struct str pem, struct buf *key, struct error *err)
+{
+	BIO *in CLEANUP(free_bio) = pem.p != NULL && pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
+	EVP_PKEY *k CLEANUP(free_key) = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
+	ERR_clear_error();
+	if (k == NULL)
+		return error_set(
+			err, EINVAL,
+			"the private key can't be read: it must be PEM (-----BEGIN PRIVATE KEY-----) without a password");
+	if (EVP_PKEY_is_a(k, "EC") == 1 &&
+		EVP_PKEY_set_utf8_string_param(k, OSSL_PKEY_PARAM_EC_ENCODING, OSSL_PKEY_EC_ENCODING_GROUP) != 1)
+		return openssl_error(err, "name the key's curve");
+	return write_private(k, key, err);
+}
