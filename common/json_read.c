@@ -55,6 +55,13 @@ static __attribute__((noinline)) void move_window(struct json_read *r, const cha
 	r->roomy = p + blocks * JSON_BLOCK - ROOM;
 }
 
+// A new window where p is near the end of this one.
+static inline void look_ahead(struct json_read *r, const char *p)
+{
+	if (p >= r->roomy)
+		move_window(r, p);
+}
+
 static inline uint64_t bits_from(const unsigned char *bits, size_t at)
 {
 	uint64_t eight;
@@ -509,13 +516,6 @@ static bool next_item(struct json_read *r, struct json_level *l, const char **at
 	return true;
 }
 
-// A new window where p is near the end of this one.
-static void look_ahead(struct json_read *r, const char *p)
-{
-	if (p >= r->roomy)
-		move_window(r, p);
-}
-
 static __attribute__((noinline)) bool next_key_slowly(struct json_read *r, struct str *ret_key)
 {
 	look_ahead(r, r->p);
@@ -704,6 +704,7 @@ static inline __attribute__((always_inline)) bool walk_on(const struct json_read
 // has ended before it; then, where it stopped, the same, or a container was entered and nothing of it is read.
 static inline const char *walk(struct json_read *r, const struct json_level *outside, const char *p, bool *at_value)
 {
+	look_ahead(r, p);
 	struct walk w = {p, r->top, r->top->key_marks, r->keys + r->nkeys, r->keys + r->keys_cap};
 	bool value = *at_value;
 	if (w.l == r->level + JSON_DEPTH_MAX)
