@@ -101,7 +101,8 @@ static void use_only_profile(struct input_args *args, const struct input *in)
 				  "%s, or make it the namespace's %s\n",
 				  name, ANNOTATION_PROFILE, ANNOTATION_DEFAULT_PROFILE);
 	args->documents.v = xreallocarray(args->documents.v, args->documents.n + 1, sizeof(*args->documents.v));
-	args->documents.v[args->documents.n++] = (struct catalog_document){object, xstrdup("(made up)")};
+	args->documents.v[args->documents.n++] =
+		(struct catalog_document){.object = object, .origin = xstrdup("(made up)")};
 }
 
 static int build_catalog(struct input_args *args, struct input *in, struct error *err)

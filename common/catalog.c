@@ -72,14 +72,25 @@ static struct str config_map_text(void *ctx, const char *ns, const char *name, c
 	return (struct str){0};
 }
 
-// The API server counts generations of what was asked for, not of status; a document in a file has none.
-static bool same_spec(const json_t *a, const json_t *b)
+// Documents of files have no uid.
+static bool same_uid(const json_t *a, const json_t *b)
 {
-	json_int_t generation = json_integer_value(json_object_get(json_object_get(a, "metadata"), "generation"));
 	const char *uid = meta_string(a, "uid");
 	const char *other_uid = meta_string(b, "uid");
-	return a == b || (generation > 0 && uid != NULL && other_uid != NULL && strcmp(uid, other_uid) == 0 &&
-					  json_integer_value(json_object_get(json_object_get(b, "metadata"), "generation")) == generation);
+	return uid == NULL || other_uid == NULL || strcmp(uid, other_uid) == 0;
+}
+
+static json_int_t generation_of(const json_t *object)
+{
+	return json_integer_value(json_object_get(json_object_get(object, "metadata"), "generation"));
+}
+
+// The API server counts generations of what was asked for, not of status; a document in a file has none. One that was
+// restored from a backup counts anew from there, so that the same generation may hold something else.
+static bool same_spec(const json_t *a, const json_t *b)
+{
+	return a == b || (generation_of(a) > 0 && generation_of(a) == generation_of(b) && meta_string(a, "uid") != NULL &&
+					  meta_string(b, "uid") != NULL && same_uid(a, b));
 }
 
 // A good one whose sources are what they were.
@@ -119,18 +130,43 @@ static const struct catalog_profile *previous_of(const struct builder *b, const 
 	return b->previous != NULL ? catalog_profile(b->previous, str_from(e->ns), str_from(e->name)) : NULL;
 }
 
-static void keep_last_good(const struct builder *b, struct catalog_profile *e, const char *origin, int code,
-						   const char *why)
+// NULL where there is none, or only one of an object that had the name before.
+static const struct catalog_profile *last_good_of(const struct builder *b, const struct catalog_profile *e,
+												  const json_t *object)
 {
 	const struct catalog_profile *old = previous_of(b, e);
-	if (e->profile == NULL && old != NULL && old->profile != NULL)
+	return old != NULL && old->profile != NULL && same_uid(old->profile->object, object) ? old : NULL;
+}
+
+static void keep_last_good(const struct builder *b, struct catalog_profile *e, const struct catalog_document *doc,
+						   int code, const char *why)
+{
+	const struct catalog_profile *old = last_good_of(b, e, doc->object);
+	if (e->profile == NULL && old != NULL)
 		e->profile = profile_ref(old->profile);
 	free(e->problem);
 	e->problem = xstrdup(why);
 	e->problem_code = code;
 	CLEANUP_FREE
 	char *key = xasprintf("%s/%s", e->ns, e->name);
-	b->problem(b->ctx, origin, key, why);
+	b->problem(b->ctx, doc->origin, key, why);
+}
+
+// It was told then what is wrong with it, if anything was.
+static void keep_as_it_was(const struct builder *b, struct catalog_profile *e, const json_t *object)
+{
+	const struct catalog_profile *old = last_good_of(b, e, object);
+	if (old == NULL) {
+		e->uses = json_object();
+		e->problem = xstrdup("the ConfigMaps that it refers to are not read from the API server yet; try again");
+		e->problem_code = EAGAIN;
+		return;
+	}
+	e->profile = profile_ref(old->profile);
+	e->uses = json_incref(old->uses);
+	e->problem = old->problem != NULL ? xstrdup(old->problem) : NULL;
+	e->problem_code = old->problem_code;
+	e->generation = old->generation;
 }
 
 static void add_profile(const struct builder *b, const struct catalog_document *doc)
@@ -147,7 +183,7 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	if (twin != NULL) {
 		profile_unref(twin->profile);
 		twin->profile = NULL;
-		keep_last_good(b, twin, doc->origin, EEXIST, "two documents define this profile; remove one");
+		keep_last_good(b, twin, doc, EEXIST, "two documents define this profile; remove one");
 		return;
 	}
 	c->profiles = xreallocarray(c->profiles, c->nprofiles + 1, sizeof(*c->profiles));
@@ -155,8 +191,12 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	*e = (struct catalog_profile){
 		.ns = xstrdup(namespace_of(c, doc->object)),
 		.name = xstrdup(name),
-		.generation = json_integer_value(json_object_get(json_object_get(doc->object, "metadata"), "generation")),
+		.generation = generation_of(doc->object),
 	};
+	if (doc->unread) {
+		keep_as_it_was(b, e, doc->object);
+		return;
+	}
 	const struct catalog_profile *old = previous_of(b, e);
 	if (unchanged(c, old, doc->object)) {
 		e->profile = profile_ref(old->profile);
@@ -168,7 +208,7 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 	struct compilation x = {c, e->uses};
 	e->profile = profile_compile(doc->object, c->system_ns, config_map_text, &x, &err);
 	if (e->profile == NULL)
-		keep_last_good(b, e, doc->origin, err.code, err.msg);
+		keep_last_good(b, e, doc, err.code, err.msg);
 }
 
 // Whoever labels a namespace in vain should hear of it, and two documents for one namespace must not take protection away.

@@ -17,14 +17,18 @@ struct catalog;
 struct catalog_document {
 	json_t *object; // borrowed; kept by reference where needed
 	char *origin;   // for messages, such as "profiles/team-a.yaml:12"; borrowed
+	// Of a profile: what it refers to is not read yet. It is as it was in the previous catalog; where it wasn't good there,
+	// only its name is known, with the problem EAGAIN, so that none of the same name takes its place.
+	bool unread;
 };
 
 // Told of every document that can't be used. key: "namespace/name" of a profile or "" for other documents.
 typedef void (*catalog_problem_fn)(void *ctx, const char *origin, const char *key, const char *message);
 
 // New. A profile that doesn't compile keeps the last good one of `previous` (NULL for none), and remembers why. One that
-// is in `previous` in the same generation, or as the same object, and whose ConfigMaps are the same objects as then, is
-// taken from there as it is: a change costs what it concerns.
+// is in `previous` in the same generation, or as the same object, and whose ConfigMaps are the same
+// objects as then, is taken from there as it is: a change costs what it concerns. An object of another uid is another
+// profile, and takes nothing over.
 // system_ns: where objects without a namespace are, and where profiles for everyone live.
 struct catalog *catalog_build(const struct catalog_document *docs, size_t n, const char *system_ns,
 							  const struct catalog *previous, catalog_problem_fn problem, void *ctx)
@@ -38,7 +42,7 @@ struct catalog_profile {
 	char *name;
 	struct profile *profile; // NULL: there never was a good one
 	char *problem;           // NULL: this is the newest one and it is good
-	int problem_code;        // its errno, as profile_compile gives it; 0 without a problem
+	int problem_code;        // its errno, as profile_compile gives it, or EAGAIN; 0 without a problem
 	int64_t generation;      // of the newest one, good or not
 	json_t *uses; // the ConfigMaps that it was compiled from: "namespace/name" -> object, null for a missing one
 };

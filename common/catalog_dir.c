@@ -153,7 +153,7 @@ void catalog_documents_release(struct catalog_documents *docs)
 static void append(struct catalog_documents *docs, json_t *object, char *origin)
 {
 	docs->v = xreallocarray(docs->v, docs->n + 1, sizeof(*docs->v));
-	docs->v[docs->n++] = (struct catalog_document){json_incref(object), origin};
+	docs->v[docs->n++] = (struct catalog_document){.object = json_incref(object), .origin = origin};
 }
 
 int catalog_documents_read(struct catalog_documents *docs, struct str text, const char *name, struct error *err)

@@ -29,8 +29,9 @@ struct catalog_feed {
 	struct kube_informer *namespaces;
 	struct followed *followed;
 	size_t nfollowed;
-	json_t *told; // problems of the catalog in force: "origin|key|message" -> null
-	json_t *tell; // those of the one that is being built
+	size_t unfollowed; // beyond the limit
+	json_t *told;      // problems of the catalog in force: "origin|key|message" -> null
+	json_t *tell;      // those of the one that is being built
 	bool built;
 };
 
@@ -134,8 +135,10 @@ static void want(void *ctx, const char *ns, const char *name)
 		old->wanted = true;
 		return;
 	}
-	if (f->nfollowed == CATALOG_FEED_CONFIG_MAPS_MAX)
+	if (f->nfollowed == CATALOG_FEED_CONFIG_MAPS_MAX) {
+		f->unfollowed++;
 		return;
+	}
 	f->followed = xreallocarray(f->followed, f->nfollowed + 1, sizeof(*f->followed));
 	f->followed[f->nfollowed++] = (struct followed){
 		.ns = xstrdup(ns),
@@ -157,6 +160,7 @@ static void update_followed(struct catalog_feed *f, const json_t *profiles)
 {
 	for (size_t i = 0; i < f->nfollowed; i++)
 		f->followed[i].wanted = false;
+	f->unfollowed = 0;
 	for (size_t i = 0; i < json_array_size(profiles); i++)
 		profile_config_maps(json_array_get(profiles, i), f->config.system_ns, want, f);
 	size_t kept = 0;
@@ -196,7 +200,7 @@ static void add_document(struct documents *d, json_t *object)
 	char *origin = xasprintf("%s %s%s%s", kind != NULL ? kind : "", ns, ns[0] != '\0' ? "/" : "", kube_name(object));
 	d->origins[d->norigins++] = origin;
 	d->v = xreallocarray(d->v, d->n + 1, sizeof(*d->v));
-	d->v[d->n++] = (struct catalog_document){object, origin};
+	d->v[d->n++] = (struct catalog_document){.object = object, .origin = origin};
 }
 
 static void add_store(struct documents *d, struct kube_informer *informer)
@@ -219,21 +223,12 @@ static void check_ready(void *ctx, const char *ns, const char *name)
 	r->ready = r->ready && x != NULL && kube_informer_synced(x->informer);
 }
 
-// A profile as it is; as it was, or not at all, while what it refers to is being read.
-static void add_profile(const struct catalog_feed *f, struct documents *d, json_t *object,
-						const struct catalog *previous)
+static void add_profile(const struct catalog_feed *f, struct documents *d, json_t *object)
 {
 	struct readiness r = {f, true};
 	profile_config_maps(object, f->config.system_ns, check_ready, &r);
-	if (r.ready) {
-		add_document(d, object);
-		return;
-	}
-	const struct catalog_profile *old =
-		previous != NULL ? catalog_profile(previous, str_from(kube_namespace(object)), str_from(kube_name(object)))
-						 : NULL;
-	if (old != NULL && old->profile != NULL)
-		add_document(d, old->profile->object);
+	add_document(d, object);
+	d->v[d->n - 1].unread = !r.ready;
 }
 
 static void note_problem(void *ctx, const char *origin, const char *key, const char *message)
@@ -246,7 +241,17 @@ static void note_problem(void *ctx, const char *origin, const char *key, const c
 	(void)json_object_set_new(f->tell, id, json_null());
 }
 
-static void gather(struct catalog_feed *f, struct documents *d, const struct catalog *previous)
+static void note_unfollowed(struct catalog_feed *f)
+{
+	CLEANUP_FREE
+	char *message = xasprintf("profiles refer to %zu ConfigMaps more than the %d that are followed: for pods of those "
+							  "profiles the API server is asked each time; have profiles share ConfigMaps",
+							  f->unfollowed, CATALOG_FEED_CONFIG_MAPS_MAX);
+	if (f->unfollowed > 0)
+		note_problem(f, "API server", "", message);
+}
+
+static void gather(struct catalog_feed *f, struct documents *d)
 {
 	d->held = json_array();
 	if (f->config.informers != NULL) {
@@ -258,7 +263,7 @@ static void gather(struct catalog_feed *f, struct documents *d, const struct cat
 		for (size_t i = 0; i < f->nfollowed; i++)
 			add_store(d, f->followed[i].informer);
 		for (size_t i = 0; i < json_array_size(profiles); i++)
-			add_profile(f, d, json_array_get(profiles, i), previous);
+			add_profile(f, d, json_array_get(profiles, i));
 	}
 	if (f->dir != NULL)
 		catalog_dir_append(f->dir, &d->v, &d->n);
@@ -283,13 +288,14 @@ static int build(struct catalog_feed *f)
 {
 	struct catalog *previous = catalog_store_get(f->config.store);
 	CLEANUP(documents_release) struct documents d = {0};
-	gather(f, &d, previous);
+	gather(f, &d);
 	// Only now is it known which ConfigMaps the first catalog needs.
 	if (catalog_feed_waits_for(f) != NULL) {
 		catalog_unref(previous);
 		return 0;
 	}
 	f->tell = json_object();
+	note_unfollowed(f);
 	struct catalog *next = catalog_build(d.v, d.n, f->config.system_ns, previous, note_problem, f);
 	json_decref(f->told);
 	f->told = TAKE_PTR(f->tell);

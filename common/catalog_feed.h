@@ -4,7 +4,7 @@
 // folder), and calls catalog_feed_step(), which builds a new catalog where something changed. Informers only wake it.
 //
 // Of ConfigMaps only those are followed that profiles refer to, each by a watch of its own: a cluster may have tens of
-// thousands. A profile counts once what it refers to was read; until then it is as it was before.
+// thousands. A profile counts once what it refers to was read; until then it is as it was before, or known by name alone.
 //
 // Logging: none; problems and news are told to the caller.
 #ifndef COCO_COMMON_CATALOG_FEED_H
@@ -16,7 +16,7 @@
 #include "common/error.h"
 #include "common/kube/informer.h"
 
-// More ConfigMaps than this are not followed: profiles that need them count as not known.
+// More ConfigMaps than this are not followed: profiles that need them stay unread, which is told as a problem.
 #define CATALOG_FEED_CONFIG_MAPS_MAX 500
 
 struct catalog_feed;

@@ -75,7 +75,7 @@ static struct catalog *catalog_of(const json_t *objects, const char *system_ns, 
 	struct catalog_document *docs = xcalloc(n + 1, sizeof(*docs));
 	char origin[] = "API server";
 	for (size_t i = 0; i < n; i++)
-		docs[i] = (struct catalog_document){json_array_get(objects, i), origin};
+		docs[i] = (struct catalog_document){.object = json_array_get(objects, i), .origin = origin};
 	return catalog_build(docs, n, system_ns, base, no_problem, NULL);
 }
 

@@ -67,8 +67,8 @@ static int reconcile(const struct profiles *p, const struct catalog *catalog, co
 {
 	const struct catalog_profile *entry =
 		catalog_profile(catalog, str_from(kube_namespace(object)), str_from(kube_name(object)));
-	// It came, or went, after the catalog was built: the next one brings it here again.
-	if (entry == NULL)
+	// It came, or went, after the catalog was built, or isn't read whole yet: a later one brings it here again.
+	if (entry == NULL || entry->problem_code == EAGAIN)
 		return 0;
 	char now[CLOCK_TEXT_MAX];
 	clock_text(clock_wall_ms(&clock_real) * 1000, 0, now);

@@ -1,5 +1,6 @@
 #include "webhook/serve.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -212,13 +213,13 @@ static void finish(struct admission *a, struct http_response *resp)
 	log_review(a->entrance->endpoint, h, us);
 }
 
-// Whether the API server may know more than the catalog of what this pod needs: its profile isn't there, or was chosen
-// without knowing the namespace, which may name another.
+// Whether the API server may know more than the catalog of what this pod needs: its profile isn't there, or not read
+// yet, or was chosen without knowing the namespace, which may name another.
 static bool needs_lookup(const struct admission *a)
 {
 	const struct decision *d = &a->h.decision;
 	return a->entrance->serving->lookup != NULL && a->h.status == 200 && d->verdict != VERDICT_LEFT_ALONE &&
-		   (strcmp(d->cause, "ProfileMissing") == 0 ||
+		   (strcmp(d->cause, "ProfileMissing") == 0 || (d->entry != NULL && d->entry->problem_code == EAGAIN) ||
 			(d->entry != NULL && !catalog_knows_namespace(a->catalog, review_namespace(&a->h.review))));
 }
 

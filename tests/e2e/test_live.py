@@ -502,6 +502,53 @@ def _(world):
     world.cluster.wait_for(needs_none, "the webhook has heard of it")
 
 
+@test("a profile whose ConfigMap was not read yet is not passed over for the system namespace's, nor known as broken")
+def _(world):
+    made = with_annotation(pod("trial"), profile="shared")
+    pem = certificate(world, "unread")
+    everyones, own = profile("shared", initdata=url(1)), profile("shared", "plain", initdata=with_ca("unread"))
+    with world.applied(everyones, own, config_map("unread", "plain", ca_crt=pem)), contextlib.ExitStack() as stack:
+        first = world.reported("shared", "plain", "Compiled")["initdata"]["digest"]
+        world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == first, "the webhook has read all of it")
+        world.cluster.kubectl("delete", "ccp", "shared", "-n", "plain")
+        others = world.reported("shared", SYSTEM_NAMESPACE, "Compiled")["initdata"]["digest"]
+        world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == others, "the webhook has heard that it went")
+        # Neither list nor stream of the ConfigMap, while a lookup may have it.
+        rules = [proxy.add_rule("/configmaps[?]", Answer(503)) for proxy in (world.webhook_proxy, world.controller_proxy)]
+        for rule, proxy in zip(rules, (world.webhook_proxy, world.controller_proxy)):
+            stack.callback(proxy.remove_rule, rule)
+        world.apply_all([own])
+        for rule in rules:
+            world.cluster.wait_for(lambda: rule.used > 1, "the ConfigMap is asked for in vain")
+        equal(world.digest_of_pods(made=made), first, "the digest of a pod, of its own namespace's profile")
+        check("status" not in world.get_profile("shared"), "the status tells of what was not read yet")
+        stack.close()
+        equal(world.reported("shared", "plain", "Compiled")["initdata"]["digest"], first, "the digest in the status")
+
+
+@test("a profile that refers to another ConfigMap than before is as it was until that is read")
+def _(world):
+    made = with_annotation(pod("trial"), profile="moved")
+    maps = [config_map(name, "plain", ca_crt=certificate(world, name)) for name in ("moved-1", "moved-2")]
+    with world.applied(*maps, profile("moved", "plain", initdata=with_ca("moved-1"))), contextlib.ExitStack() as stack:
+        first = world.reported("moved", "plain", "Compiled")["initdata"]["digest"]
+        world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == first, "the webhook has read all of it")
+        rules = [proxy.add_rule("moved-2", Answer(503)) for proxy in (world.webhook_proxy, world.controller_proxy)]
+        for rule, proxy in zip(rules, (world.webhook_proxy, world.controller_proxy)):
+            stack.callback(proxy.remove_rule, rule)
+        world.apply_all([profile("moved", "plain", initdata=with_ca("moved-2"))])
+        for rule in rules:
+            world.cluster.wait_for(lambda: rule.used > 1, "the ConfigMap is asked for in vain")
+        status, answer = world.create(made, dry_run=True)
+        equal(status, 201, f"the status for a pod ({answer.get('message')})")
+        equal(json.loads(answer["metadata"]["annotations"][P + "injected"])["initdata"], first, "the digest")
+        equal(world.webhook.metric('coco_webhook_profiles{state="stale"}'), 0, "profiles that are stale")
+        equal(world.get_profile("moved")["status"]["conditions"][0]["reason"], "Compiled", "the reason in the status")
+        stack.close()
+        second = world.reported_anew("moved", "plain", first)
+        world.all_follow(first, second, made=made)
+
+
 NOT_KNOWN = (
     "the ConfidentialProfile of this pod is not known yet, and the API server could not be asked for it: {}; try again"
 )

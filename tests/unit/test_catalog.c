@@ -262,11 +262,12 @@ static void test_namespaces(void **state)
 
 // ---- What didn't change is taken over
 
-static json_t *made_profile(const char *uid, int generation, const char *map)
+static json_t *made_profile(const char *uid, int generation, const char *map, const char *class)
 {
-	return json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:i}, s:{s:{s:{s:s, s:s}}}}", "apiVersion", NAME_GROUP_VERSION,
+	return json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:i}, s:{s:s, s:{s:{s:s, s:s}}}}", "apiVersion", NAME_GROUP_VERSION,
 					 "kind", "ConfidentialProfile", "metadata", "namespace", "a", "name", "b", "uid", uid, "generation",
-					 generation, "spec", "initdata", "configMapKeyRef", "name", map, "key", "k");
+					 generation, "spec", "runtimeClassName", class, "initdata", "configMapKeyRef", "name", map, "key",
+					 "k");
 }
 
 static json_t *made_map(const char *name)
@@ -279,19 +280,20 @@ struct reuse_case {
 	const char *name;
 	const char *uid;
 	int generation;
-	const char *map;
+	const char *map, *class;
 	bool same_map; // the very object of the first catalog
 	bool no_map;
 	bool reused;
 };
 
 static struct reuse_case reuse_cases[] = {
-	{"reuse: nothing changed", "u", 3, "m", true, false, true},
-	{"reuse: another generation", "u", 4, "m", true, false, false},
-	{"reuse: another object of the name", "v", 3, "m", true, false, false},
-	{"reuse: without a generation", "u", 0, "m", true, false, false},
-	{"reuse: the ConfigMap changed", "u", 3, "m", false, false, false},
-	{"reuse: the ConfigMap went, the last good one stays", "u", 3, "m", false, true, true},
+	{"reuse: nothing changed", "u", 3, "m", "k", true, false, true},
+	{"reuse: another generation", "u", 4, "m", "k", true, false, false},
+	{"reuse: another object of the name", "v", 3, "m", "k", true, false, false},
+	{"reuse: without a generation", "u", 0, "m", "k", true, false, false},
+	{"reuse: the ConfigMap changed", "u", 3, "m", "k", false, false, false},
+	{"reuse: the ConfigMap went, the last good one stays", "u", 3, "m", "k", false, true, true},
+	{"reuse: another object of the name, and the ConfigMap went", "v", 3, "m", "k", false, true, false},
 };
 
 static void test_reuse(void **state)
@@ -302,10 +304,10 @@ static void test_reuse(void **state)
 	char origin[] = "x";
 	json_t *map = made_map("m");
 	json_t *other = made_map("m");
-	json_t *before = made_profile("u", c->generation == 0 ? 0 : 3, "m");
-	json_t *after = made_profile(c->uid, c->generation, c->map);
-	const struct catalog_document first[] = {{before, origin}, {map, origin}};
-	const struct catalog_document then[] = {{after, origin}, {c->same_map ? map : other, origin}};
+	json_t *before = made_profile("u", c->generation == 0 ? 0 : 3, "m", "k");
+	json_t *after = made_profile(c->uid, c->generation, c->map, c->class);
+	const struct catalog_document first[] = {{before, origin, false}, {map, origin, false}};
+	const struct catalog_document then[] = {{after, origin, false}, {c->same_map ? map : other, origin, false}};
 	struct catalog *old = catalog_build(first, 2, SYS, NULL, note_problem, &problems);
 	struct catalog *new = catalog_build(then, c->no_map ? 1 : 2, SYS, old, note_problem, &problems);
 	const struct catalog_profile *a = catalog_profile(old, STR("a"), STR("b"));
@@ -317,6 +319,72 @@ static void test_reuse(void **state)
 	catalog_unref(new);
 	json_decref(map);
 	json_decref(other);
+	json_decref(before);
+	json_decref(after);
+}
+
+// ---- What was not read yet
+
+#define UNREAD "the ConfigMaps that it refers to are not read from the API server yet; try again"
+
+struct unread_case {
+	const char *name;
+	const char *uid_before; // NULL: there was none
+	bool map_before;        // else it wasn't good
+	bool lost;              // the ConfigMap went, before what comes now
+	const char *problem;    // NULL: none
+	int generation;
+	bool reused;
+};
+
+static struct unread_case unread_cases[] = {
+	{"unread: new", NULL, false, false, UNREAD, 4, false},
+	{"unread: was good", "u", true, false, NULL, 3, true},
+	{"unread: never was good", "u", false, false, UNREAD, 4, false},
+	{"unread: another object of the name was good", "v", true, false, UNREAD, 4, false},
+	{"unread: the last good one was in use", "u", true, true,
+	 "spec.initdata.configMapKeyRef: there is no ConfigMap \"m\" in namespace \"a\"; create it with key \"k\"", 3,
+	 true},
+};
+
+static void test_unread(void **state)
+{
+	const struct unread_case *c = *state;
+	CLEANUP_BUF
+	struct buf problems = BUF_INIT(TEXT_MAX);
+	char origin[] = "x";
+	json_t *map = made_map("m");
+	json_t *before = made_profile(c->uid_before != NULL ? c->uid_before : "u", 3, "m", "k");
+	json_t *after = made_profile("u", 4, "n", "k");
+	const struct catalog_document first[] = {{before, origin, false}, {map, origin, false}};
+	// No ConfigMap is there: what was compiled once needs none.
+	const struct catalog_document then[] = {{after, origin, true}};
+	struct catalog *old = catalog_build(first,
+										c->uid_before == NULL ? 0
+										: c->map_before       ? 2
+															  : 1,
+										SYS, NULL, note_problem, &problems);
+	if (c->lost) {
+		struct catalog *without = catalog_build(first, 1, SYS, old, note_problem, &problems);
+		catalog_unref(old);
+		old = without;
+	}
+	buf_clear(&problems);
+	struct catalog *new = catalog_build(then, 1, SYS, old, note_problem, &problems);
+	const struct catalog_profile *a = catalog_profile(old, STR("a"), STR("b"));
+	const struct catalog_profile *b = catalog_profile(new, STR("a"), STR("b"));
+	assert_non_null(b);
+	if (c->reused)
+		assert_ptr_equal(b->profile, a->profile);
+	else
+		assert_null(b->profile);
+	assert_int_equal(b->problem_code == EAGAIN, c->problem != NULL && strcmp(c->problem, UNREAD) == 0);
+	assert_string_equal(b->problem != NULL ? b->problem : "", c->problem != NULL ? c->problem : "");
+	assert_int_equal(b->generation, c->generation);
+	assert_string_equal(buf_z(&problems), ""); // it is no problem yet, and no new one
+	catalog_unref(old);
+	catalog_unref(new);
+	json_decref(map);
 	json_decref(before);
 	json_decref(after);
 }
@@ -638,6 +706,7 @@ int main(void)
 	catalog_unref(NULL);
 	ADD_TABLE(&t, build_cases, test_build);
 	ADD_TABLE(&t, reuse_cases, test_reuse);
+	ADD_TABLE(&t, unread_cases, test_unread);
 	tests_add(&t, "build: kept by catalog after catalog", test_kept_long, NULL);
 	ADD_TABLE(&t, lookup_cases, test_lookup);
 	tests_add(&t, "namespaces", test_namespaces, NULL);
