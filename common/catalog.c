@@ -90,7 +90,8 @@ static json_int_t generation_of(const json_t *object)
 static bool same_spec(const json_t *a, const json_t *b)
 {
 	return a == b || (generation_of(a) > 0 && generation_of(a) == generation_of(b) && meta_string(a, "uid") != NULL &&
-					  meta_string(b, "uid") != NULL && same_uid(a, b));
+					  meta_string(b, "uid") != NULL && same_uid(a, b) &&
+					  json_equal(json_object_get(a, "spec"), json_object_get(b, "spec")));
 }
 
 // A good one whose sources are what they were.

@@ -26,7 +26,7 @@ struct catalog_document {
 typedef void (*catalog_problem_fn)(void *ctx, const char *origin, const char *key, const char *message);
 
 // New. A profile that doesn't compile keeps the last good one of `previous` (NULL for none), and remembers why. One that
-// is in `previous` in the same generation, or as the same object, and whose ConfigMaps are the same
+// is in `previous` with the same spec in the same generation, or as the same object, and whose ConfigMaps are the same
 // objects as then, is taken from there as it is: a change costs what it concerns. An object of another uid is another
 // profile, and takes nothing over.
 // system_ns: where objects without a namespace are, and where profiles for everyone live.

@@ -291,6 +291,7 @@ static struct reuse_case reuse_cases[] = {
 	{"reuse: another generation", "u", 4, "m", "k", true, false, false},
 	{"reuse: another object of the name", "v", 3, "m", "k", true, false, false},
 	{"reuse: without a generation", "u", 0, "m", "k", true, false, false},
+	{"reuse: another spec, counted anew from a backup", "u", 3, "m", "l", true, false, false},
 	{"reuse: the ConfigMap changed", "u", 3, "m", "k", false, false, false},
 	{"reuse: the ConfigMap went, the last good one stays", "u", 3, "m", "k", false, true, true},
 	{"reuse: another object of the name, and the ConfigMap went", "v", 3, "m", "k", false, true, false},
