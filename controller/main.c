@@ -1,5 +1,6 @@
 // coco-controller: options, wiring, leader election, and the loop that takes up what changed.
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -64,7 +65,9 @@ struct program {
 	struct catalog_feed *feed;
 	struct kube_events *events;
 	struct profiles profiles;
+	pthread_mutex_t workers_lock;     // of the two below
 	struct workers *workers;          // while this replica leads
+	bool stopping;                    // none may be started any more
 	struct kube_client *lease_client; // its own, so that no other request holds a renewal up
 	struct lease *lease;
 	struct plain_server plain;
@@ -109,9 +112,23 @@ static void take_up_changes(struct program *p)
 static void on_started(void *ctx)
 {
 	struct program *p = ctx;
-	log_info("leading", LOG_Z("identity", p->identity));
-	p->workers =
-		workers_start(p->profiles.queue, "profile", WORKERS, profiles_reconcile, log_failed, &p->profiles, &clock_real);
+	(void)pthread_mutex_lock(&p->workers_lock);
+	if (!p->stopping) {
+		log_info("leading", LOG_Z("identity", p->identity));
+		p->workers = workers_start(p->profiles.queue, "profile", WORKERS, profiles_reconcile, log_failed, &p->profiles,
+								   &clock_real);
+	}
+	(void)pthread_mutex_unlock(&p->workers_lock);
+}
+
+// The Lease may be won while the program stops already: nobody would stop workers that begin then.
+static void stop_workers(struct program *p)
+{
+	(void)pthread_mutex_lock(&p->workers_lock);
+	p->stopping = true;
+	struct workers *workers = TAKE_PTR(p->workers);
+	(void)pthread_mutex_unlock(&p->workers_lock);
+	workers_stop(workers);
 }
 
 // Another replica may lead by now: nothing more is written, and the program ends, to start over as a candidate.
@@ -223,7 +240,7 @@ static int start(struct program *p, struct error *err)
 static void stop(struct program *p)
 {
 	log_info("stopping");
-	workers_stop(p->workers);
+	stop_workers(p);
 	// Only once nothing is written any more may another one lead.
 	lease_stop(p->lease);
 	kube_client_free(p->lease_client);
@@ -268,7 +285,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	// Threads that take turns don't need heaps of their own.
 	(void)mallopt(M_ARENA_MAX, 2);
-	struct program p = {.catalog = CATALOG_STORE_INIT};
+	struct program p = {.catalog = CATALOG_STORE_INIT, .workers_lock = PTHREAD_MUTEX_INITIALIZER};
 	struct error err;
 	CLEANUP_CLOSE int signals = stop_signals_open(&err);
 	int rc = signals < 0 ? signals : start(&p, &err);

@@ -42,7 +42,7 @@ from world import (
 )
 
 from cluster import HOST, wait_for
-from fault_proxy import Answer, FaultProxy, Hole
+from fault_proxy import Answer, FaultProxy, Hold, Hole
 from tap import check, equal, main, test
 
 WEBHOOK, CONTROLLER, COCOPIPE = programs("coco-webhook", "coco-controller", "cocopipe")
@@ -674,6 +674,29 @@ def _(world):
     leader.start()
     print(f"the other one led after {took:.2f} s")
     check(took < 2, f"it took {took:.2f} s")
+
+
+@test("a controller that is stopped while it takes the Lease does not begin to work")
+def _(world):
+    leader, other = find_leader(world)
+    other.stop()
+    leader.stop()  # which leaves the Lease to whoever comes
+    rule = world.controller_proxy.add_rule("^PUT .*/leases/", Hold())
+    try:
+        other.start()
+        other.proc.wait_until(lambda: rule.used, "writes the Lease")
+        other.proc.process.terminate()
+        other.proc.wait_until(lambda: other.logged("stopping"), "stops")
+    finally:
+        world.controller_proxy.remove_rule(rule)
+        world.controller_proxy.release(rule.fault)
+    equal(other.proc.process.wait(20), 0, "the exit status")
+    since = max(i for i, line in enumerate(other.log()) if line["msg"] == "started")
+    check(all(line["msg"] != "leading" for line in other.log()[since:]), "it began to work while it stopped")
+    lease = world.cluster.get_json("lease", "coco-controller", "-n", SYSTEM_NAMESPACE)
+    equal(lease["spec"].get("holderIdentity", ""), "", "the Lease's holder")
+    for controller in world.controllers:
+        controller.start()
 
 
 # ---- Tokens
