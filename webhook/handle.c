@@ -5,6 +5,8 @@
 #include "webhook/validate_resources.h"
 
 #define AUDIT_MAX 5
+// The API server makes a header of it, upon which clients like Tekton's try again by themselves, some ten times.
+#define RETRY_AFTER_S 1
 #define PATCH_BASE64_MAX (((size_t)1024 * 1024 + 2) / 3 * 4)
 
 static void refuse(struct decision *d, const char *cause, int code, const char *message)
@@ -59,6 +61,7 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 				  : d->code == 503 ? "ServiceUnavailable"
 								   : "Forbidden",
 		.message = str_from(d->message),
+		.retry_after_s = d->code == 503 ? RETRY_AFTER_S : 0,
 		.patch64 = buf_str(&patch),
 		.warnings = d->warnings,
 		.nwarnings = d->nwarnings,

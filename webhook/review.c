@@ -138,6 +138,8 @@ static void write_status(const struct answer *a, struct buf *out)
 {
 	buf_addf(out, ",\"status\":{\"code\":%d,\"reason\":\"%s\",", a->code, a->reason);
 	write_member(out, STR("message"), a->message);
+	if (a->retry_after_s > 0)
+		buf_addf(out, ",\"details\":{\"retryAfterSeconds\":%d}", a->retry_after_s);
 	buf_addc(out, '}');
 }
 

@@ -54,6 +54,7 @@ struct answer {
 	int code;           // of a denial: 400, 403, 422
 	const char *reason; // of a denial: a Kubernetes status reason: "BadRequest", "Forbidden", "Invalid"
 	struct str message; // of a denial
+	int retry_after_s;  // of a denial: when clients are to try again by themselves; 0: not
 	struct str patch64; // base64 of a JSON Patch; n == 0 for none
 	const char *const *warnings;
 	size_t nwarnings;

@@ -567,7 +567,12 @@ def _(world):
         pattern = re.escape(MUTATE + NOT_KNOWN).replace(re.escape("{}"), ".+")
         check(re.fullmatch(pattern, answer["message"]), f"the message is: {answer['message']}")
         check(took < 3, f"the denial took {took:.2f} s")
+        equal(answer["details"], {"retryAfterSeconds": 1}, "the details, of which the API server makes Retry-After")
+        before = world.lookups("failure")
         said = world.kubectl_create(pod("unknown"), "cut-off")[2]
+        tries = world.lookups("failure") - before
+        print(f"kubectl tried {tries:.0f} times")
+        check(tries > 5, f"kubectl tried {tries} times, though the answer says when to try again")
         head = 'Error from server (ServiceUnavailable): error when creating "STDIN": '
         check(said.startswith(head + MUTATE), f"kubectl says: {said}")
         check(world.lookups("failure") >= 2, "the failed lookups are not counted")

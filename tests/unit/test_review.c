@@ -172,6 +172,10 @@ static struct write_case write_cases[] = {
 	 {.uid = STR("u"), .code = 400, .reason = "BadRequest", .message = STR("a\xC3")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":"
 			"\"a\xEF\xBF\xBD\"}")},
+	{"denied for now",
+	 {.uid = STR("u"), .code = 503, .reason = "ServiceUnavailable", .message = STR("a"), .retry_after_s = 2},
+	 ANSWER("\"uid\":\"u\",\"allowed\":false,\"status\":{\"code\":503,\"reason\":\"ServiceUnavailable\",\"message\":"
+			"\"a\",\"details\":{\"retryAfterSeconds\":2}}")},
 	{"a patch",
 	 {.uid = STR("u"), .allowed = true, .patch64 = STR("W3t9XQ==")},
 	 ANSWER("\"uid\":\"u\",\"allowed\":true,\"patchType\":\"JSONPatch\",\"patch\":\"W3t9XQ==\"")},
