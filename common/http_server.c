@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/http_lane.h"
 #include "common/http_private.h"
 #include "common/listen_socket.h"
@@ -55,6 +56,7 @@ struct conn {
 
 	// The request on the lane.
 	struct http_job job;
+	int64_t handed_ms;                // over to the lane
 	struct MHD_Connection *suspended; // NULL: not there
 	const char *path;
 	bool answered; // resp is complete
@@ -438,7 +440,9 @@ static enum MHD_Result answer_with(struct conn *conn, struct MHD_Connection *c, 
 static void answer_later(struct http_job *job, bool stopping)
 {
 	struct conn *conn = (struct conn *)(void *)((char *)job - offsetof(struct conn, job));
-	const struct http_request req = {.path = str_from(conn->path), .body = buf_str(&conn->body)};
+	const struct http_request req = {.path = str_from(conn->path),
+									 .body = buf_str(&conn->body),
+									 .line_ms = clock_mono_ms(&clock_real) - conn->handed_ms};
 	conn->route->later(conn->route->ctx, &req, stopping, &conn->resp);
 	struct MHD_Connection *c = TAKE_PTR(conn->suspended);
 	conn->answered = true;
@@ -449,6 +453,7 @@ static void answer_later(struct http_job *job, bool stopping)
 static bool hand_over(struct conn *conn, struct MHD_Connection *c, const char *path)
 {
 	conn->job.run = answer_later;
+	conn->handed_ms = clock_mono_ms(&clock_real);
 	conn->suspended = c;
 	conn->path = path;
 	conn->answered = false;

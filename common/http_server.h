@@ -19,6 +19,8 @@ struct http_request {
 	struct str path;
 	struct str body; // whole, borrowed until the handler returns
 	bool at_once;    // the route's `later` can't be used now: answer without it
+	int64_t
+		line_ms; // for `later`: how long the request has waited in line for it; nobody may wait for its answer any more
 };
 
 struct http_response {

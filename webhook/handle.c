@@ -128,7 +128,7 @@ void decide_review(enum endpoint endpoint, const struct catalog *catalog, const 
 
 void refuse_unknown(struct handled *h, const char *why, struct arena *arena, struct buf *out)
 {
-	// 503, since it isn't the pod's fault: who created it should try again, and Tekton does.
+	// 503, since it isn't the pod's fault: who created it should try again, and Tekton's client does.
 	refuse(&h->decision, "ProfileUnknown", 503,
 		   arena_printf(arena,
 						"the ConfidentialProfile of this pod is not known yet, and the API server could not be asked "

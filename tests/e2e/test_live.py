@@ -8,6 +8,7 @@ of its own, which can take it away from that one. The last case judges the audit
 """
 
 import base64
+import concurrent.futures
 import contextlib
 import datetime
 import json
@@ -576,6 +577,13 @@ def _(world):
         head = 'Error from server (ServiceUnavailable): error when creating "STDIN": '
         check(said.startswith(head + MUTATE), f"kubectl says: {said}")
         check(world.lookups("failure") >= 2, "the failed lookups are not counted")
+        # Whoever would get a lookup too late is told so in time, instead of waiting for those before it.
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            start = time.monotonic()
+            crowd = list(pool.map(lambda n: world.create(pod(f"crowd-{n}"), "cut-off"), range(12)))
+            took = time.monotonic() - start
+        equal({(status, answer["reason"]) for status, answer in crowd}, {(503, "ServiceUnavailable")}, "the statuses")
+        check(took < 3, f"the denials took {took:.2f} s")
         start = time.monotonic()
         check_confidential(world.created(sample_pod("known")), "a pod whose profile is known")
         check(time.monotonic() - start < 2, "a pod whose profile is known had to wait")
