@@ -698,8 +698,9 @@ def _(world):
     try:
         other.start()
         other.proc.wait_until(lambda: rule.used, "writes the Lease")
+        before = len(other.logged("stopping"))
         other.proc.process.terminate()
-        other.proc.wait_until(lambda: other.logged("stopping"), "stops")
+        other.proc.wait_until(lambda: len(other.logged("stopping")) > before, "stops")
     finally:
         world.controller_proxy.remove_rule(rule)
         world.controller_proxy.release(rule.fault)
