@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/names.h"
+#include "common/told.h"
 
 // The webhook configurations give us 3 s, and a lookup may take CATALOG_LOOKUP_MS of them. A lookup that begins later is one
 // that nobody waits for, while others in line wait for it.
@@ -236,7 +237,13 @@ static void look_up(struct admission *a, const struct http_request *req, struct 
 	int rc = catalog_lookup(a->entrance->serving->lookup, a->catalog, review_namespace(r), profile, &a->fresh, &err);
 	metric_add(&lookup_series[rc == 0 ? 0 : 1], 1);
 	if (rc < 0) {
-		refuse_unknown(&a->h, err.msg, &a->arena, &resp->body);
+		// Where the API server is, and how we speak with it, is none of the pod's author's business.
+		static struct told told = TOLD_INIT;
+		if (told_due(&told, "lookup", clock_mono_ms(&clock_real)))
+			log_warn("the API server can't be asked for a pod's profile; the pod is denied", LOG_S("namespace", r->ns),
+					 LOG_Z("reason", err.msg));
+		refuse_unknown(&a->h, "it did not answer in time, or refused; the log of coco-webhook tells why", &a->arena,
+					   &resp->body);
 		return;
 	}
 	buf_clear(&resp->body);
