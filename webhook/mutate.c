@@ -220,6 +220,37 @@ static bool carries_our_initdata(const struct work *w)
 	return str_eq(key_values_get(&w->pod->annotations, KATA_INITDATA), ours);
 }
 
+// What the note on the pod says its initdata's digest is; p NULL where it says nothing.
+static struct str noted_digest(const struct work *w)
+{
+	struct json_read r;
+	struct error err;
+	struct str note = key_values_get(&w->pod->annotations, ANNOTATION_INJECTED);
+	if (note.p == NULL)
+		return note;
+	json_read_init(&r, note, w->arena, &err);
+	struct str digest = json_read_member(&r, "initdata");
+	return json_read_end(&r) == 0 ? digest : (struct str){0};
+}
+
+// By its own word the pod has been here, and got the initdata of another generation: the profile was edited between two
+// calls for one creation, or two replicas don't know the same yet. Its word proves nothing, so it is denied like one that
+// brings foreign initdata; but whoever created it should try again, with what is in force by then.
+static bool check_edited_meanwhile(struct work *w, bool ours)
+{
+	struct str noted = noted_digest(w);
+	if (ours || noted.n == 0 || str_is(noted, w->profile->digest) ||
+		w->profile->spec.admission.foreign_annotations != STRICT_DENY ||
+		key_values_get(&w->pod->annotations, KATA_INITDATA).p == NULL)
+		return true;
+	return deny(w, "annotations of Kata", "ProfileEdited", 503,
+				arena_printf(w->arena,
+							 "the pod has initdata %.*s, but ConfidentialProfile \"%s\" makes %s now: it was edited "
+							 "while the pod was created; try again (or remove annotation " KATA_INITDATA
+							 " where the pod's template brings it)",
+							 STR_ARG(noted), w->profile->name, w->profile->digest));
+}
+
 static bool is_ours_to_set(struct str key)
 {
 	return str_is(key, KATA_INITDATA) || str_is(key, KATA_MEMORY);
@@ -455,8 +486,8 @@ static void make_confidential(struct work *w)
 		return;
 	}
 	bool ours = carries_our_initdata(w);
-	if (!check_counts(w) || !check_runtime_class(w) || !check_host(w) || !check_annotations(w, ours) ||
-		!check_volumes(w) || !check_containers(w) || !size(w, ours))
+	if (!check_counts(w) || !check_runtime_class(w) || !check_host(w) || !check_edited_meanwhile(w, ours) ||
+		!check_annotations(w, ours) || !check_volumes(w) || !check_containers(w) || !size(w, ours))
 		return;
 	make_edits(w);
 	if (w->unsaid > 0)

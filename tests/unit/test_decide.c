@@ -75,6 +75,12 @@ static struct decide_case decide_cases[] = {
 	{"annotation: forged injected doesn't make initdata ours", "", "",
 	 ANNOTATED(ANNOTATION_INJECTED ": '{}', " KATA_INITDATA ": H4sI"), ONE, "ForeignAnnotation",
 	 FOREIGN(KATA_INITDATA, DECIDES, ""), ""},
+	{"annotation: a note that is no JSON", "", "",
+	 ANNOTATED(ANNOTATION_INJECTED ": '{\"initdata\":\"sha256:00\"} x', " KATA_INITDATA ": H4sI"), ONE,
+	 "ForeignAnnotation", FOREIGN(KATA_INITDATA, DECIDES, ""), ""},
+	{"annotation: a note without its initdata", "", "",
+	 ANNOTATED(ANNOTATION_INJECTED ": '{\"initdata\":\"sha256:00\"}', " KATA_MEMORY ": '512'"), ONE,
+	 "ForeignAnnotation", FOREIGN(KATA_MEMORY, DECIDES, ", and set " ANNOTATION_MEMORY " instead"), ""},
 	{"annotation: forged injected alone is overwritten", "", "", ANNOTATED(ANNOTATION_INJECTED ": '{\"vmMiB\":1}'"),
 	 ONE, "Mutated", NULL, ""},
 	{"annotation: vcpus where the profile has none", "", "", ANNOTATED(KATA_VCPUS ": '4'"), ONE, "ForeignAnnotation",
@@ -380,6 +386,11 @@ static void test_second_call(void **state)
 	assert_text(w.decision.cause, "ForeignAnnotation");
 	judge_again(&w, "", "4096", injected, false);
 	assert_text(w.decision.cause, "ForeignAnnotation");
+	judge_again(&w, "", "4096", "{\"initdata\":\"sha256:00\"}", false);
+	assert_text(w.decision.cause, "ProfileEdited");
+	assert_int_equal(w.decision.code, 503);
+	assert_non_null(
+		strstr(w.decision.message, "the pod has initdata sha256:00, but ConfidentialProfile \"default\" makes "));
 	free(injected);
 	world_release(&w);
 }
