@@ -478,6 +478,15 @@ static void test_names_are_complete(void **state)
 
 // ---- What we make
 
+static X509 *parsed_cert(const struct buf *pem)
+{
+	BIO *in = BIO_new_mem_buf(pem->p, (int)pem->n);
+	X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	BIO_free(in);
+	assert_non_null(x);
+	return x;
+}
+
 static void test_signer(void **state)
 {
 	(void)state;
@@ -493,6 +502,9 @@ static void test_signer(void **state)
 	assert_true(r.is_p256 && r.is_self_signed);
 	assert_int_equal(r.not_before_s, NOW - 300);
 	assert_int_equal(r.not_after_s, NOW + 365 * DAY);
+	X509 *x = parsed_cert(&cert);
+	assert_int_equal(X509_check_ca(x), 0);
+	X509_free(x);
 	assert_ptr_equal(strstr(buf_z(&key), "-----BEGIN PRIVATE KEY-----\n"), buf_z(&key));
 	assert_non_null(strstr(buf_z(&key), "-----END PRIVATE KEY-----\n"));
 }
@@ -510,7 +522,11 @@ static void test_signers_differ(void **state)
 	assert_int_equal(certificate_make_signer("a", NOW, 1, &key, &cert, &err), 0);
 	assert_int_equal(certificate_make_signer("a", NOW, 1, &key2, &cert2, &err), 0);
 	assert_string_not_equal(buf_z(&key), buf_z(&key2));
-	assert_string_not_equal(buf_z(&cert), buf_z(&cert2));
+	X509 *a = parsed_cert(&cert);
+	X509 *b = parsed_cert(&cert2);
+	assert_int_not_equal(ASN1_INTEGER_cmp(X509_get0_serialNumber(a), X509_get0_serialNumber(b)), 0);
+	X509_free(a);
+	X509_free(b);
 }
 
 static void test_signer_refused(void **state)
