@@ -608,6 +608,15 @@ for name, (text, claims, references, want) in BEST.items():
                 worse = [tier(g) != "affirming" for g, w in zip(got, want, strict=True) if g != w]
                 check(all(worse), f"with {path} = {new!r} it is {got}")
 
+    @test(f"{name}: a null among the reference values approves of no claim that is null")
+    def _(name=name, text=text, claims=claims, references=references, want=want):
+        nulls = {k: [*(v if isinstance(v, list) else [v]), None] for k, v in references.items()}
+        equal(tiers(text, {tee_of(name): claims}, nulls), want, "what the claims are worth")
+        for path in leaves(claims):
+            got = tiers(text, {tee_of(name): replaced(claims, path, None)}, nulls)
+            same = tiers(text, {tee_of(name): replaced(claims, path, None)}, references)
+            equal(got, same, f"what it is worth without {path}")
+
 
 for name in BEST:
     text, claims, references, _want = BEST[name]
