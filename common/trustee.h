@@ -174,8 +174,7 @@ struct kbs_spec {
 	int64_t replicas;
 };
 
-// Both take an object whose spec may be missing: upstream's is all optional. A struct is some 25 KiB: on a stack, one at a
-// time. A message names the field, its value and the remedy.
+// Both take an object whose spec may be missing: upstream's is all optional. A struct is up to 17 KiB large. A message names the field, its value and the remedy.
 int trustee_decode(const json_t *object, struct trustee_spec *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 int kbs_decode(const json_t *object, struct kbs_spec *ret, struct error *err)
@@ -185,6 +184,9 @@ int kbs_decode(const json_t *object, struct kbs_spec *ret, struct error *err)
 // can't be decoded is judged by what it says; old may be anything.
 int trustee_check_downgrade(const json_t *object, const json_t *old, struct error *err)
 	__attribute__((warn_unused_result, nonnull(1, 3)));
+
+// spec.instanceName of either kind; "" for the fixed names.
+const char *trustee_instance(const json_t *object) __attribute__((warn_unused_result, returns_nonnull));
 
 // Deployment, Service and a Secret have fixed names: one Trustee a namespace, or one for each instanceName. A KbsConfig holds
 // them for itself, a TrusteeConfig for the KbsConfig that is made of it, so these two don't compete, nor does a KbsConfig that

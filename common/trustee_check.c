@@ -282,7 +282,9 @@ static int check_cert_cache(struct kbs_cert_cache *c, const char *path, struct e
 	if (c->mount_path == NULL || c->mount_path[0] == '\0')
 		c->mount_path = KBS_CERT_CACHE_PATH;
 	const char *p = c->mount_path;
-	if (p[0] == '/' && strpbrk(p, ":\n\r") == NULL && strstr(p, "/../") == NULL)
+	size_t n = strlen(p);
+	bool climbs = strstr(p, "/../") != NULL || (n >= 3 && strcmp(p + n - 3, "/..") == 0);
+	if (p[0] == '/' && strpbrk(p, ":\n\r") == NULL && !climbs)
 		return 0;
 	return error_set(err, EINVAL,
 					 "%s.mountPath is \"%s\"; it must be an absolute path without ':', line breaks and \"..\"", path,

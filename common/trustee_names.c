@@ -16,8 +16,7 @@ static bool is_trustee(const json_t *object)
 	return kind != NULL && strcmp(kind, "TrusteeConfig") == 0;
 }
 
-// "" for the fixed names.
-static const char *instance_of(const json_t *object)
+const char *trustee_instance(const json_t *object)
 {
 	const char *name = json_string_value(json_object_get(json_object_get(object, "spec"), "instanceName"));
 	return name != NULL ? name : "";
@@ -53,7 +52,7 @@ const json_t *trustee_rival(const json_t *object, const json_t *others)
 	size_t i;
 	const json_t *other;
 	json_array_foreach (others, i, other) {
-		if (is_same_kbs(object, other) || strcmp(instance_of(object), instance_of(other)) != 0)
+		if (is_same_kbs(object, other) || strcmp(trustee_instance(object), trustee_instance(other)) != 0)
 			continue;
 		if (oldest == NULL || trustee_is_older(other, oldest))
 			oldest = other;

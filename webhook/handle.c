@@ -138,6 +138,13 @@ void refuse_unknown(struct handled *h, const char *why, struct arena *arena, str
 	answer_decision(&h->review, &h->decision, false, arena, out);
 }
 
+void judge_rivals(struct handled *h, const json_t *others, struct arena *arena, struct buf *out)
+{
+	validate_rivals(&h->review, others, arena, &h->decision);
+	buf_clear(out);
+	answer_decision(&h->review, &h->decision, false, arena, out);
+}
+
 void handle_review(enum endpoint endpoint, const struct catalog *catalog, struct str body, struct arena *arena,
 				   struct buf *out, struct handled *ret)
 {

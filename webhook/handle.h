@@ -37,6 +37,10 @@ void decide_review(enum endpoint endpoint, const struct catalog *catalog, const 
 // Turns a decision that a lookup was to make into a denial that says why there was none; `out` is written anew.
 void refuse_unknown(struct handled *h, const char *why, struct arena *arena, struct buf *out) __attribute__((nonnull));
 
+// The answer after all to a review of which names_unchecked was set: validate_rivals, and `out` is written anew.
+void judge_rivals(struct handled *h, const json_t *others, struct arena *arena, struct buf *out)
+	__attribute__((nonnull(1, 3, 4)));
+
 // The answer to a review that is decided. Becomes a denial, in *d too, where the patch would be too large.
 void answer_decision(const struct review *review, struct decision *d, bool with_patch, struct arena *arena,
 					 struct buf *out) __attribute__((nonnull));

@@ -39,6 +39,7 @@ struct decision {
 	struct sizing sizing;
 	struct edit *edits;
 	size_t nedits;
+	bool names_unchecked;    // of our own resources: allowed only where no other has its names (validate_rivals)
 	bool protection_changed; // an edit concerns runtime class or initdata, not only sizes and notes
 	const char *warnings[WARNINGS_LIMIT];
 	size_t nwarnings;

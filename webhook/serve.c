@@ -9,11 +9,13 @@
 #include "common/metrics.h"
 #include "common/names.h"
 #include "common/told.h"
+#include "webhook/trustee_lookup.h"
 
 // The webhook configurations give us 3 s, and a lookup may take CATALOG_LOOKUP_MS of them. A lookup that begins later is one
 // that nobody waits for, while others in line wait for it.
 #define LINE_MAX_MS 900
 #define TOO_MANY "too many pods wait for theirs already"
+#define STOPPING "this webhook is about to stop"
 
 #define ADMISSION_OUTCOMES(endpoint)                                                                            \
 	{"endpoint=\"" endpoint "\",outcome=\"mutated\"", 0}, {"endpoint=\"" endpoint "\",outcome=\"allowed\"", 0}, \
@@ -61,8 +63,9 @@ static struct metric reloads = {.name = "coco_webhook_profile_reloads_total",
 
 static struct metric_series lookup_series[] = {{"result=\"success\"", 0}, {"result=\"failure\"", 0}};
 static struct metric lookups = {.name = "coco_webhook_lookups_total",
-								.help = "Pods whose profile or namespace was not known yet, so that the API server was "
-										"asked; failure: it did not answer, and the pod was denied.",
+								.help = "Reviews for which the API server was asked: pods whose profile or namespace "
+										"was not known yet, new Trustees; failure: it did not answer, and a pod was "
+										"denied.",
 								.type = METRIC_COUNTER,
 								.series = lookup_series,
 								.n = 2};
@@ -250,16 +253,47 @@ static void look_up(struct admission *a, const struct http_request *req, struct 
 	handle_review(a->entrance->endpoint, a->fresh, req->body, &a->arena, &resp->body, &a->h);
 }
 
+// Whether other Trustees of the namespace have to be known.
+static bool needs_rivals(const struct admission *a)
+{
+	return a->entrance->serving->lookup != NULL && a->h.status == 200 && a->h.decision.names_unchecked;
+}
+
+static void look_up_rivals(struct admission *a, struct http_response *resp)
+{
+	struct error err;
+	json_t *others = NULL;
+	int rc = trustee_lookup(a->entrance->serving->lookup, a->h.review.ns, &others, &err);
+	metric_add(&lookup_series[rc == 0 ? 0 : 1], 1);
+	if (rc < 0) {
+		static struct told told = TOLD_INIT;
+		if (told_due(&told, "lookup", clock_mono_ms(&clock_real)))
+			log_warn("the API server can't be asked for a namespace's other Trustees; one is stored with a warning",
+					 LOG_S("namespace", a->h.review.ns), LOG_Z("reason", err.msg));
+	}
+	judge_rivals(&a->h, others, &a->arena, &resp->body);
+	json_decref(others);
+}
+
+// why: for a pod that is denied.
+static void go_without(struct admission *a, const char *why, struct http_response *resp)
+{
+	if (needs_rivals(a))
+		judge_rivals(&a->h, NULL, &a->arena, &resp->body);
+	else
+		refuse_unknown(&a->h, why, &a->arena, &resp->body);
+}
+
 static void serve_review(void *ctx, const struct http_request *req, struct http_response *resp)
 {
 	CLEANUP(cleanup_admission) struct admission a __attribute__((uninitialized)); // by begin()
 	if (!begin(&a, ctx, req, resp))
 		return;
-	if (needs_lookup(&a)) {
+	if (needs_lookup(&a) || needs_rivals(&a)) {
 		resp->later = !req->at_once;
 		if (resp->later)
 			return;
-		refuse_unknown(&a.h, TOO_MANY, &a.arena, &resp->body);
+		go_without(&a, TOO_MANY, resp);
 	}
 	finish(&a, resp);
 }
@@ -270,14 +304,16 @@ static void serve_review_later(void *ctx, const struct http_request *req, bool s
 	if (!begin(&a, ctx, req, resp))
 		return;
 	// It may have come meanwhile.
-	if (needs_lookup(&a)) {
-		if (stopping)
-			refuse_unknown(&a.h, "this webhook is about to stop", &a.arena, &resp->body);
-		else if (req->line_ms > LINE_MAX_MS)
-			refuse_unknown(&a.h, TOO_MANY, &a.arena, &resp->body);
-		else
-			look_up(&a, req, resp);
-	}
+	bool pod = needs_lookup(&a);
+	bool trustee = needs_rivals(&a);
+	if (stopping && (pod || trustee))
+		go_without(&a, STOPPING, resp);
+	else if (req->line_ms > LINE_MAX_MS && (pod || trustee))
+		go_without(&a, TOO_MANY, resp);
+	else if (pod)
+		look_up(&a, req, resp);
+	else if (trustee)
+		look_up_rivals(&a, resp);
 	finish(&a, resp);
 }
 

@@ -83,10 +83,10 @@ static struct request_case {
 	 "Unfit", 400, "request.kind.kind is \"Scale\"; for confidentialprofiles it must be ConfidentialProfile"},
 	{"no operation of Kubernetes", "{operation: PATCH, " OURS ", " OBJECT(GOOD) "}", "Unfit", 400,
 	 "request.operation is \"PATCH\"; it must be CREATE, UPDATE, DELETE or CONNECT"},
-#define ASKED(resource, group, version)                                                                               \
-	"coco-webhook was asked about \"" resource "\" of group \"" group "\", version \"" version                        \
-	"\"; /validate-resources takes confidentialprofiles of " NAME_GROUP_VERSION ": correct the rules of the webhook " \
-	"configuration"
+#define ASKED(resource, group, version)                                                                            \
+	"coco-webhook was asked about \"" resource "\" of group \"" group "\", version \"" version                     \
+	"\"; /validate-resources takes confidentialprofiles of " NAME_GROUP_VERSION ", trusteeconfigs and kbsconfigs " \
+	"of " NAME_TRUSTEE_GROUP_VERSION ": correct the rules of the webhook configuration"
 	{"another resource of ours", "{operation: CREATE, resource: {" KEYS_OF(NAME_GROUP, "v1alpha1", "others") "}}",
 	 "Unfit", 400, ASKED("others", NAME_GROUP, "v1alpha1")},
 	{"another version of ours",
