@@ -28,6 +28,7 @@ from world import (
     ROOT,
     SAMPLES,
     SYSTEM_NAMESPACE,
+    Account,
     Program,
     Webhook,
     World,
@@ -37,7 +38,6 @@ from world import (
     pod,
     profile,
     programs,
-    publish,
     sample_pod,
     stored_profile,
 )
@@ -52,7 +52,6 @@ RENEW_S = 10
 RETRY_S = 1
 SLACK_S = 3  # for a machine that does other things as well
 IDLE_S = 15
-REFUSED_TOKEN_S = 30  # an API server remembers a token that was good for 10 s
 
 
 # ---- What runs
@@ -67,59 +66,6 @@ class Controller(Program):
 
     def leads(self):
         return self.metric('leader_election_master_status{name="coco-controller"}', 0) == 1
-
-
-class Account:
-    """A ServiceAccount of the base as a pod has it: a token in a file that is replaced now and then."""
-
-    def __init__(self, world, name, proxy):
-        self.cluster, self.name = world.cluster, name
-        self.user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{name}"
-        self.folder = world.folder / f"account-{name}"
-        self.kubeconfig = self.folder / "kubeconfig"
-        self.folder.mkdir()
-        self.renew()
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": "test",
-                    "cluster": {"server": f"https://{HOST}:{proxy.port}", "certificate-authority": str(proxy.ca)},
-                }
-            ],
-            "users": [{"name": name, "user": {"tokenFile": f"{self.folder}/token/token"}}],
-            "contexts": [{"name": name, "context": {"cluster": "test", "user": name}}],
-            "current-context": name,
-        }
-        self.kubeconfig.write_text(json.dumps(content))
-
-    def renew(self):
-        """Puts another token into the file. It counts as long as the Secret exists that it is bound to."""
-        secret = self.post("secrets", {"metadata": {"generateName": f"{self.name}-token-"}})["metadata"]
-        bound = {"apiVersion": "v1", "kind": "Secret", "name": secret["name"], "uid": secret["uid"]}
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": bound}}
-        answer = self.post(f"serviceaccounts/{self.name}/token", request)
-        self.secret, self.token = secret["name"], answer["status"]["token"]
-        publish(self.folder / "token", {"token": self.token})
-
-    def post(self, path, body):
-        status, answer = self.cluster.raw("POST", f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/{path}", body)
-        equal(status, 201, f"the status for {path} ({answer})")
-        return answer
-
-    def rotate(self):
-        """Another token in the file; the old one is refused from the return on."""
-        old = self.token
-        revoked = self.secret
-        self.renew()
-        self.cluster.kubectl("delete", "secret", revoked, "-n", SYSTEM_NAMESPACE)
-        self.cluster.tokens["revoked"] = old
-        self.cluster.wait_for(
-            lambda: self.cluster.raw("GET", "/api/v1/namespaces/plain/configmaps", user="revoked")[0] == 401,
-            f"the old token of {self.name} is refused",
-            REFUSED_TOKEN_S,
-        )
 
 
 class Live(World):

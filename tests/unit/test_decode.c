@@ -137,10 +137,81 @@ static void test_nothing(void **state)
 	assert_string_equal(err.msg, "o must be an object, not nothing");
 }
 
+// ---- Lists of objects, maps of strings
+
+struct item {
+	const char *name;
+	int64_t number;
+};
+
+struct many {
+	struct item items[2];
+	size_t n;
+	const json_t *map;
+};
+
+static const struct decode_field item_fields[] = {
+	{.name = "name", .kind = DECODE_STRING, .offset = offsetof(struct item, name)},
+	{.name = "number", .kind = DECODE_INT, .offset = offsetof(struct item, number)},
+	{0}};
+
+static const struct decode_field many_fields[] = {
+	{.name = "items",
+	 .kind = DECODE_LIST,
+	 .offset = offsetof(struct many, items),
+	 .fields = item_fields,
+	 .item_size = sizeof(struct item),
+	 .items_max = 2,
+	 .count_offset = offsetof(struct many, n)},
+	{.name = "map", .kind = DECODE_STRING_MAP, .offset = offsetof(struct many, map)},
+	{0}};
+
+static struct decode_case many_cases[] = {
+	{"many: nothing", "{}", "0 - 0 - 0 -"},
+	{"many: nulls", "{\"items\":null,\"map\":null}", "0 - 0 - 0 -"},
+	{"list: empty", "{\"items\":[]}", "0 - 0 - 0 -"},
+	{"list: one", "{\"items\":[{\"name\":\"a\",\"number\":1}]}", "1 a 1 - 0 -"},
+	{"list: full", "{\"items\":[{\"number\":1},{\"name\":\"b\",\"number\":2}]}", "2 - 1 b 2 -"},
+	{"list: too many", "{\"items\":[{},{},{}]}", "o.items has 3 items; it may have 2"},
+	{"list: an object", "{\"items\":{}}", "o.items must be a list of objects, not an object"},
+	{"list: null within", "{\"items\":[{},null]}", "o.items[1] must be an object, not null"},
+	{"list: unknown field", "{\"items\":[{},{\"nam\":1}]}",
+	 "o.items[1].nam is not a known field; o.items[1] has name, number"},
+	{"list: type", "{\"items\":[{\"name\":1}]}", "o.items[0].name must be a string, not an integer (put it in quotes)"},
+	{"map: empty", "{\"map\":{}}", "0 - 0 - 0 {}"},
+	{"map: two", "{\"map\":{\"a\":\"\",\"b\":\"c\"}}", "0 - 0 - 0 {\"a\":\"\",\"b\":\"c\"}"},
+	{"map: a number", "{\"map\":{\"a\":1}}", "o.map.a must be a string, not an integer (put it in quotes)"},
+	{"map: null within", "{\"map\":{\"a\":null}}", "o.map.a must be a string, not null"},
+	{"map: a list", "{\"map\":[]}", "o.map must be an object, not an array"},
+};
+
+static void test_many(void **state)
+{
+	const struct decode_case *c = *state;
+	struct many m = {0};
+	struct error err = {0};
+	json_auto_t *tree = json_loads(c->json, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(tree);
+	if (decode_object(tree, many_fields, "o", &m, &err) < 0) {
+		assert_string_equal(err.msg, c->want);
+		return;
+	}
+	char *map = m.map != NULL ? json_dumps(m.map, JSON_COMPACT) : NULL;
+	CLEANUP_BUF
+	struct buf got = BUF_INIT(2000);
+	buf_addf(&got, "%zu", m.n);
+	for (size_t i = 0; i < COUNT(m.items); i++)
+		buf_addf(&got, " %s %lld", m.items[i].name != NULL ? m.items[i].name : "-", (long long)m.items[i].number);
+	buf_addf(&got, " %s", map != NULL ? map : "-");
+	free(map);
+	assert_string_equal(buf_z(&got), c->want);
+}
+
 int main(void)
 {
 	struct tests t = {0};
 	ADD_TABLE(&t, decode_cases, test_decode);
+	ADD_TABLE(&t, many_cases, test_many);
 	tests_add(&t, "decode: nothing", test_nothing, NULL);
 	return tests_run("decode", &t);
 }
