@@ -229,8 +229,9 @@ static struct rival_case {
 	 "deleted); set spec.instanceName to another name to run another Trustee beside it, or delete that one",
 	 NULL},
 	{"names: not known", T_NEW(RESTRICTED), NULL, NULL,
-	 "whether another Trustee has the same names in this namespace could not be found out (no answer): see condition "
-	 "Ready"},
+	 "whether another Trustee of this namespace has the same names could not be found out, as the API server could not "
+	 "be "
+	 "asked: see condition Ready"},
 };
 
 static void test_rival(void **state)
@@ -240,7 +241,7 @@ static void test_rival(void **state)
 	ask(row->request, &a);
 	assert_true(a.h.decision.names_unchecked);
 	json_t *others = row->others != NULL ? yaml_tree(row->others) : NULL;
-	judge_rivals(&a.h, others, "no answer", &a.arena, &a.out);
+	judge_rivals(&a.h, others, &a.arena, &a.out);
 	json_decref(others);
 	read_answer(&a);
 	assert_false(a.h.decision.names_unchecked);
