@@ -474,7 +474,8 @@ def _(cluster):
         equal(threading.active_count(), threads, "the number of threads")
         expect(ConnectionRefusedError, lambda: socket.create_connection((HOST, proxy.port)), "it listens")
         check(not folder.exists(), f"{folder} is still there")
-    equal(len(os.listdir("/proc/self/fd")), files, "the number of open files")
+    left = len(os.listdir("/proc/self/fd"))  # fewer where something older was closed meanwhile
+    check(left <= files, f"{left} files are open, of {files} before")
 
 
 main(Cluster())
