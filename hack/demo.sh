@@ -75,12 +75,16 @@ ask() {
 }
 field() { python3 -c 'import json, sys; r = json.load(sys.stdin)["response"]; print(json.dumps({k: r.get(k) for k in sys.argv[1:]}, indent=1))' "$@"; }
 
-review "$tmp/unlabelled.yaml" true | ask >"$tmp/answer.json"
+review "$tmp/unlabelled.yaml" true >"$tmp/review.json"
+ask <"$tmp/review.json" >"$tmp/answer.json"
 field uid allowed warnings auditAnnotations <"$tmp/answer.json"
-python3 -c 'import base64, json, sys; sys.stdout.write(base64.b64decode(json.load(sys.stdin)["response"]["patch"]).decode() + "\n")' \
-	<"$tmp/answer.json" >"$tmp/live.patch"
-cocopipe inject -f "$pod" --profile "$profile" -o patch >"$tmp/offline.patch"
-cmp "$tmp/live.patch" "$tmp/offline.patch" && echo "Its patch is byte for byte that of cocopipe inject -o patch."
+cocopipe inject -f "$tmp/review.json" --profile "$profile" -o review >"$tmp/offline.json"
+echo >>"$tmp/answer.json" # what is printed ends in a newline
+cmp "$tmp/answer.json" "$tmp/offline.json" || {
+	echo "The webhook's answer isn't that of cocopipe inject -o review: please report this." >&2
+	exit 1
+}
+echo "Its answer is byte for byte that of cocopipe inject -o review."
 
 say "5. A pod without the label is left alone"
 review "$tmp/unlabelled.yaml" none | ask | field allowed patch
