@@ -11,6 +11,12 @@ const struct kube_resource KUBE_CONFIG_MAPS = {"", "v1", "configmaps", "ConfigMa
 const struct kube_resource KUBE_SECRETS = {"", "v1", "secrets", "Secret", true};
 const struct kube_resource KUBE_SERVICES = {"", "v1", "services", "Service", true};
 const struct kube_resource KUBE_DEPLOYMENTS = {"apps", "v1", "deployments", "Deployment", true};
+const struct kube_resource KUBE_PVCS = {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true};
+const struct kube_resource KUBE_INGRESSES = {"networking.k8s.io", "v1", "ingresses", "Ingress", true};
+const struct kube_resource KUBE_ROUTES = {"route.openshift.io", "v1", "routes", "Route", true};
+const struct kube_resource KUBE_TLS_ROUTES = {"gateway.networking.k8s.io", "v1alpha2", "tlsroutes", "TLSRoute", true};
+const struct kube_resource KUBE_SERVICE_MONITORS = {"monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor",
+													true};
 const struct kube_resource KUBE_LEASES = {"coordination.k8s.io", "v1", "leases", "Lease", true};
 const struct kube_resource KUBE_EVENTS = {"events.k8s.io", "v1", "events", "Event", true};
 const struct kube_resource KUBE_RUNTIME_CLASSES = {"node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false};

@@ -1,0 +1,21 @@
+// Whether a live object is as we want it. PURE
+//
+// The API server adds fields of its own and others', which don't count: every field that is wanted must be there with its
+// value. Lists are compared as server-side apply merges them: those with keys (containers and volumes by name, mounts by
+// mountPath, ports by port and protocol, ownerReferences by uid, ...) by key, so that others' items don't count; sets as
+// sets; all others item by item. Maps that are replaced as a whole (a Service's and a Deployment's selector) must be the
+// same. Quantities are the same where they say the same amount.
+#ifndef COCO_CONTROLLER_OBJECT_DIFF_H
+#define COCO_CONTROLLER_OBJECT_DIFF_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/buf.h"
+
+// true where the live object has all that is wanted. Otherwise appends the path of the first field that differs, such as
+// spec.template.spec.containers[name=kbs].image, without its value, which may be secret. Of Secrets and ConfigMaps compare
+// digested ones (object_digest.h), on both sides.
+bool object_covers(const json_t *live, const json_t *wanted, struct buf *where) __attribute__((nonnull));
+
+#endif

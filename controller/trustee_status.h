@@ -1,0 +1,50 @@
+// What the status of a TrusteeConfig and of a KbsConfig says. PURE
+//
+//   conditions:
+//     Ready            True: guests can use it, reason Ready, or NotForProduction with profile Permissive. False: the reason of
+//                      the worst remark, or what is wrong with the pods (ImagePull, CrashLoop, Unschedulable, Pending, NotRunning)
+//     Progressing      True while pods are being replaced (RollingOut), False with reason Complete, or Stalled
+//     Degraded         True where it runs, and a remark of level warning or error says what isn't as it should be
+//     CertificateValid True, False, or Unknown where it speaks plain HTTP (reason PlainHTTP)
+//     RouteAdmitted    True, False, or Unknown where nothing exposes it (reason NotExposed)
+//     ResourcesSynced  True: all objects are as rendered; False: Drifted (driftPolicy Warn), or what can't be applied
+//   observedGeneration, url, certificateExpiry, isReady, and of a TrusteeConfig kbsConfigRef and statusDescription
+//
+// Messages name the field or object, the value and the remedy, and hold nothing that changes by itself (counts, times), so
+// that a status is written only where something has changed.
+#ifndef COCO_CONTROLLER_TRUSTEE_STATUS_H
+#define COCO_CONTROLLER_TRUSTEE_STATUS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/remarks.h"
+
+struct trustee_status_input {
+	const json_t *object; // the TrusteeConfig or KbsConfig that it is the status of, as it is live
+	const json_t *kbs;    // the KbsConfig: object itself, or the one that was made of it; NULL: there is none yet
+	const struct remarks *remarks;
+	const json_t *deployment; // live, or NULL
+	const json_t *pods;       // an array of the Deployment's pods, or NULL
+	bool https;               // it speaks HTTPS
+	bool exposed;             // something is to expose it
+	bool permissive;          // the profile, of a TrusteeConfig
+	bool synced;              // every object was seen, or made, as rendered in this generation
+	const char *url;          // NULL: not known
+	int64_t not_after_s;      // of the certificate in use; 0: not known
+	const char *now;          // RFC 3339: lastTransitionTime of what changes
+};
+
+// The status to apply, new; NULL where the object says all that already. All that the controller owns of status is in it,
+// and nothing else: it is meant for server-side apply.
+json_t *trustee_status(const struct trustee_status_input *in) __attribute__((warn_unused_result, nonnull));
+
+// A condition of a status by its type; NULL where there is none. Borrowed.
+const json_t *status_condition(const json_t *object, const char *type) __attribute__((nonnull(2)));
+
+// An informer's trim for pods: what is left is metadata (name, namespace, uid, resourceVersion, annotations, labels) and what
+// trustee_status() reads.
+json_t *trustee_pod_trim(json_t *pod) __attribute__((warn_unused_result, nonnull, returns_nonnull));
+
+#endif
