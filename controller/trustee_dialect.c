@@ -8,15 +8,15 @@
 #define STORAGE "/opt/confidential-containers/storage"
 #define OLD "/opt/confidential-containers"
 
-#define OLD_FILES                                                                                               \
-	.policy_section = "policy_engine", .attestation_dirs = true, .reference_values_table = true,                \
-	.resource_policy = OLD "/opa/policy.rego", .attestation_policies = OLD "/attestation-service/policies/opa", \
-	.repository = OLD "/kbs/repository", .repository_slash = "/",                                               \
+#define OLD_FILES                                                                                                \
+	.storage = OLD, .policy_section = "policy_engine", .attestation_dirs = true, .reference_values_table = true, \
+	.resource_policy = OLD "/opa/policy.rego", .attestation_policies = OLD "/attestation-service/policies/opa",  \
+	.repository = OLD "/kbs/repository", .repository_slash = "/",                                                \
 	.reference_values = OLD "/rvps/reference-values/reference-values.json"
 // The key-value storage keeps a key in one file, and writes its slashes so.
-#define STORAGE_FILES                                                                                   \
-	.storage_backend = true, .resource_policy = STORAGE "/kbs/resource-policy.rego",                    \
-	.attestation_policies = STORAGE "/attestation_service_policy", .repository = STORAGE "/repository", \
+#define STORAGE_FILES                                                                                    \
+	.storage_backend = true, .storage = STORAGE, .resource_policy = STORAGE "/kbs/resource-policy.rego", \
+	.attestation_policies = STORAGE "/attestation_service_policy", .repository = STORAGE "/repository",  \
 	.repository_slash = "\\x2F", .reference_values = STORAGE "/local_json/reference_value"
 
 // Oldest first.
@@ -73,4 +73,14 @@ bool trustee_version_of_image(const char *image, int *ret_major, int *ret_minor)
 		if (read_version(p, ret_major, ret_minor))
 			return true;
 	return false;
+}
+
+const struct trustee_dialect *trustee_dialect_for(const struct trustee_hosting *h, const char *default_image)
+{
+	int major = 0;
+	int minor = TRUSTEE_VERSION_MINOR;
+	if (h->trustee_version != NULL)
+		return trustee_dialect_of(h->version_major, h->version_minor);
+	(void)trustee_version_of_image(h->image != NULL ? h->image : default_image, &major, &minor);
+	return trustee_dialect_of(major, minor);
 }

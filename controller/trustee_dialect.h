@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#include "common/trustee.h"
+
 #define TRUSTEE_OLDEST_MINOR 15
 #define TRUSTEE_NEWEST_MINOR 21 // what newer ones are taken for
 
@@ -34,6 +36,7 @@ struct trustee_dialect {
 	bool offline_collateral;          // ....dcap_verifier.collateral_service = "file://..."
 	bool tls_profiles;                // http_server.tls_*
 	bool healthz;                     // GET /healthz; a probe of it kills older ones
+	const char *storage;              // the folder that all of these are in, and that the KBS may write to
 	const char *resource_policy;      // files, where the Deployment mounts them
 	const char *attestation_policies; // folder of default_cpu.rego and default_gpu.rego
 	const char *repository;           // folder of resources
@@ -46,5 +49,10 @@ const struct trustee_dialect *trustee_dialect_of(int major, int minor);
 
 // What an image's tag tells of its version, such as "built-in-as-v0.19.0"; false where it tells nothing (a digest, a commit).
 bool trustee_version_of_image(const char *image, int *ret_major, int *ret_minor) __attribute__((nonnull));
+
+// Of what a spec says: its trusteeVersion, else what the tag of its image, or of the default image where it names none,
+// tells, else 0.TRUSTEE_VERSION_MINOR. NULL where that is older than any.
+const struct trustee_dialect *trustee_dialect_for(const struct trustee_hosting *h, const char *default_image)
+	__attribute__((nonnull));
 
 #endif

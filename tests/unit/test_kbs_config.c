@@ -220,11 +220,39 @@ static void test_image(void **state)
 	assert_int_equal(minor, c->minor);
 }
 
+struct spec_case {
+	const char *name;
+	const char *version, *image, *default_image;
+	const char *dialect;
+};
+
+static struct spec_case spec_cases[] = {
+	{"spec: the default image", NULL, NULL, "a:built-in-as-v0.20.0", "0.20"},
+	{"spec: a default image that tells nothing", NULL, NULL, "a:latest", "0.21 and newer"},
+	{"spec: its own image", NULL, "b:v0.18.0", "a:v0.21.0", "0.18"},
+	// The default image's version says nothing about another image.
+	{"spec: its own image, which tells nothing", NULL, "b@sha256:00", "a:v0.19.0", "0.21 and newer"},
+	{"spec: a version", "0.17", "b:v0.19.0", "a:v0.21.0", "0.17"},
+	{"spec: a version that is too old", "0.14", NULL, "a:v0.21.0", NULL},
+	{"spec: an image that is too old", NULL, "b:v0.10.1", "a:v0.21.0", NULL},
+};
+
+static void test_spec(void **state)
+{
+	const struct spec_case *c = *state;
+	struct trustee_hosting h = {.trustee_version = c->version, .image = c->image};
+	if (c->version != NULL)
+		assert_int_equal(sscanf(c->version, "%d.%d", &h.version_major, &h.version_minor), 2);
+	const struct trustee_dialect *d = trustee_dialect_for(&h, c->default_image);
+	assert_text(d != NULL ? d->versions : NULL, c->dialect);
+}
+
 int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, config_cases, test_config);
 	ADD_TABLE(&t, version_cases, test_version);
 	ADD_TABLE(&t, image_cases, test_image);
+	ADD_TABLE(&t, spec_cases, test_spec);
 	return tests_run("kbs_config", &t);
 }
