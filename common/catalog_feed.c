@@ -11,8 +11,6 @@
 #include "common/mem.h"
 #include "common/names.h"
 
-#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
-
 // One ConfigMap that profiles refer to.
 struct followed {
 	char *ns, *name;
@@ -61,7 +59,7 @@ static json_t *trim_namespace(json_t *object)
 
 static json_t *trim_profile(json_t *object)
 {
-	(void)json_object_del(json_object_get(json_object_get(object, "metadata"), "annotations"), LAST_APPLIED);
+	(void)json_object_del(json_object_get(json_object_get(object, "metadata"), "annotations"), KUBE_LAST_APPLIED);
 	return object;
 }
 

@@ -21,6 +21,9 @@ extern const struct kube_resource KUBE_NAMESPACES, KUBE_PODS, KUBE_CONFIG_MAPS, 
 	KUBE_CONFIDENTIAL_PROFILES, KUBE_TRUSTEE_CONFIGS, KUBE_KBS_CONFIGS, KUBE_PVCS, KUBE_INGRESSES, KUBE_ROUTES,
 	KUBE_TLS_ROUTES, KUBE_SERVICE_MONITORS;
 
+// The annotation in which kubectl apply repeats the whole object, a Secret's data too.
+#define KUBE_LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+
 #define KUBE_PATH_MAX ((size_t)8 * 1024)
 
 // Appends the path of a collection (name NULL), an object, or its subresource (NULL for none), percent-encoded:
