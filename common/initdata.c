@@ -173,19 +173,43 @@ static struct digest fitted(const struct digest *d, size_t n)
 	return r;
 }
 
-int initdata_digests(struct str toml, const char *algorithm, struct initdata_digests *ret, struct error *err)
+// All forms of ret->digest.
+static int fill_forms(struct initdata_digests *ret, struct error *err)
 {
-	*ret = (struct initdata_digests){.algorithm = algorithm};
-	int rc = digest_of(str_from(algorithm), toml, &ret->digest, err);
-	if (rc < 0)
-		return rc;
 	ret->snp_host_data = fitted(&ret->digest, 32);
 	ret->tdx_mr_config_id = fitted(&ret->digest, 48);
 	ret->cca_personalization = fitted(&ret->digest, 64);
-	ret->has_azure_pcr8 = strcmp(algorithm, "sha256") == 0;
+	ret->has_azure_pcr8 = strcmp(ret->algorithm, "sha256") == 0;
 	if (!ret->has_azure_pcr8)
 		return 0;
 	char extended[64] = {0};
 	memcpy(extended + 32, ret->digest.v, 32);
 	return digest_of(STR("sha256"), (struct str){extended, sizeof(extended)}, &ret->azure_pcr8, err);
+}
+
+int initdata_digests(struct str toml, const char *algorithm, struct initdata_digests *ret, struct error *err)
+{
+	*ret = (struct initdata_digests){.algorithm = algorithm};
+	int rc = digest_of(str_from(algorithm), toml, &ret->digest, err);
+	return rc < 0 ? rc : fill_forms(ret, err);
+}
+
+int initdata_digests_parse(const char *text, struct initdata_digests *ret, struct error *err)
+{
+	static const char digits[] = "0123456789abcdef";
+	static const size_t sizes[] = {32, 48, 64};
+	for (size_t i = 0; initdata_algorithm_names[i] != NULL; i++) {
+		const char *name = initdata_algorithm_names[i];
+		const char *hex = text + strlen(name) + 1;
+		if (strncmp(text, name, strlen(name)) != 0 || hex[-1] != ':' || strlen(hex) != 2 * sizes[i] ||
+			strspn(hex, digits) != 2 * sizes[i])
+			continue;
+		*ret = (struct initdata_digests){.algorithm = name, .digest = {.n = sizes[i]}};
+		for (size_t j = 0; j < sizes[i]; j++)
+			ret->digest.v[j] =
+				(unsigned char)((strchr(digits, hex[2 * j]) - digits) * 16 + (strchr(digits, hex[2 * j + 1]) - digits));
+		return fill_forms(ret, err);
+	}
+	return error_set(err, EINVAL,
+					 "\"%.200s\" is no digest of initdata: write it as a profile's status has it, sha256:HEX", text);
 }

@@ -72,6 +72,10 @@ struct initdata_digests {
 int initdata_digests(struct str toml, const char *algorithm, struct initdata_digests *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 
+// Of a digest that is known, as a profile's status has it: "sha256:HEX", "sha384:HEX" or "sha512:HEX", in lower case.
+int initdata_digests_parse(const char *text, struct initdata_digests *ret, struct error *err)
+	__attribute__((warn_unused_result, nonnull));
+
 enum finding_level { FINDING_ERROR, FINDING_WARNING };
 
 struct finding {
