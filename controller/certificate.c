@@ -1,7 +1,6 @@
 #include "controller/certificate.h"
 
 #include <arpa/inet.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -15,6 +14,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/mem.h"
+#include "controller/certificate_chain.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define RSA_BITS_MIN 2048
@@ -79,37 +79,6 @@ problem(struct check *c, enum certificate_problem_code code, enum certificate_le
 
 // ---- Reading
 
-static BIO *memory(struct str s)
-{
-	BIO *b = BIO_new_mem_buf(s.p, (int)s.n);
-	if (b == NULL)
-		abort();
-	return b;
-}
-
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
-
-// All certificates in a text, new; NULL where there is none, or more than may be, or a damaged one.
-static STACK_OF(X509) * read_certificates(struct str pem)
-{
-	BIO *in CLEANUP(free_bio) = memory(pem);
-	STACK_OF(X509) *all = sk_X509_new_null();
-	if (all == NULL)
-		abort();
-	ERR_clear_error();
-	for (X509 *x; (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL;)
-		if (sk_X509_push(all, x) == 0)
-			abort();
-	bool whole = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; // so it ends
-	if (whole && sk_X509_num(all) > 0 && sk_X509_num(all) <= CERTIFICATE_CHAIN_MAX)
-		return all;
-	sk_X509_pop_free(all, X509_free);
-	return NULL;
-}
-
 static int note_password(char *room, int size, int writing, void *asked)
 {
 	(void)room;
@@ -121,7 +90,7 @@ static int note_password(char *room, int size, int writing, void *asked)
 
 static EVP_PKEY *read_key(struct str pem, bool *encrypted)
 {
-	BIO *in CLEANUP(free_bio) = memory(pem);
+	BIO *in CLEANUP(bio_free_slot) = bio_of(pem);
 	*encrypted = false;
 	return PEM_read_bio_PrivateKey(in, NULL, note_password, encrypted);
 }
@@ -145,7 +114,7 @@ static void load_chain(struct check *c)
 		FAULT(c, CERTIFICATE_HAS_KEY,
 			  "tls.crt has a private key in it, and certificates are published: make a new key, put it into tls.key "
 			  "only");
-	c->chain = read_certificates(c->in->cert);
+	c->chain = certificates_read(c->in->cert);
 	if (c->chain == NULL)
 		FAULT(
 			c, CERTIFICATE_UNREADABLE,
@@ -158,7 +127,7 @@ static void load_ca(struct check *c)
 	if (c->in->ca.p == NULL)
 		return;
 	if (c->in->ca.n > 0 && c->in->ca.n <= CERTIFICATE_PEM_MAX)
-		c->ca = read_certificates(c->in->ca);
+		c->ca = certificates_read(c->in->ca);
 	if (c->ca == NULL)
 		FAULT(c, CERTIFICATE_CA_UNREADABLE,
 			  "ca.crt can't be read: it must have 1 to %d certificates as PEM (-----BEGIN CERTIFICATE-----), all "
@@ -187,7 +156,7 @@ static void load_key(struct check *c)
 static void subject_text(const X509 *x, char text[NAME_TEXT_MAX])
 {
 	text[0] = '\0';
-	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	BIO *out CLEANUP(bio_free_slot) = BIO_new(BIO_s_mem());
 	if (out == NULL || X509_NAME_print_ex(out, X509_get_subject_name(x), 0, XN_FLAG_RFC2253) < 0)
 		return;
 	char *data = NULL;
@@ -388,11 +357,6 @@ static void check_purpose(struct check *c)
 
 // ---- The chain
 
-static bool is_self_signed(X509 *x)
-{
-	return X509_self_signed(x, 1) == 1;
-}
-
 static bool is_issuer(X509 *issuer, X509 *x)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
@@ -425,7 +389,7 @@ static void check_signatures(struct check *c)
 	for (int i = 0; i < sk_X509_num(c->chain); i++) {
 		X509 *x = sk_X509_value(c->chain, i);
 		int digest = NID_undef;
-		if (i > 0 && is_self_signed(x)) // a root is known by itself, not by its signature
+		if (i > 0 && certificate_is_self_signed(x)) // a root is known by itself, not by its signature
 			continue;
 		if (X509_get_signature_info(x, &digest, NULL, NULL, NULL) != 1 || (digest != NID_sha1 && digest != NID_md5))
 			continue;
@@ -452,7 +416,7 @@ static unsigned long choose_trusted(const struct check *c, X509_STORE *store)
 	X509 *last = sk_X509_value(c->chain, sk_X509_num(c->chain) - 1);
 	for (int i = 0; i < sk_X509_num(c->ca); i++)
 		add_trusted(store, sk_X509_value(c->ca, i));
-	if (signer ? is_self_signed(last) : c->ca == NULL)
+	if (signer ? certificate_is_self_signed(last) : c->ca == NULL)
 		add_trusted(store, last);
 	return X509_V_FLAG_NO_CHECK_TIME | (signer ? 0 : (unsigned long)X509_V_FLAG_PARTIAL_CHAIN);
 }
@@ -476,7 +440,7 @@ static int verify(const struct check *c)
 static void check_chain(struct check *c)
 {
 	bool alone = sk_X509_num(c->chain) == 1;
-	c->report->is_self_signed = is_self_signed(sk_X509_value(c->chain, 0));
+	c->report->is_self_signed = certificate_is_self_signed(sk_X509_value(c->chain, 0));
 	check_signatures(c);
 	if (!check_order(c) || (c->in->ca.p != NULL && c->ca == NULL))
 		return;

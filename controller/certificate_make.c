@@ -13,15 +13,11 @@
 #include <openssl/x509v3.h>
 
 #include "common/cleanup.h"
+#include "controller/certificate_chain.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define SKEW_S ((int64_t)5 * 60)
 #define SERIAL_BITS 127 // positive, and never twice
-
-static void free_bio(BIO **b)
-{
-	BIO_free(*b);
-}
 
 static void free_key(EVP_PKEY **key)
 {
@@ -59,7 +55,7 @@ static int take(BIO *from, struct buf *to, struct error *err)
 
 static int write_private(EVP_PKEY *key, struct buf *to, struct error *err)
 {
-	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	BIO *out CLEANUP(bio_free_slot) = BIO_new(BIO_s_mem());
 	if (out == NULL || PEM_write_bio_PKCS8PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) != 1)
 		return openssl_error(err, "write the private key");
 	return take(out, to, err);
@@ -67,7 +63,7 @@ static int write_private(EVP_PKEY *key, struct buf *to, struct error *err)
 
 static int write_public(EVP_PKEY *key, struct buf *to, struct error *err)
 {
-	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	BIO *out CLEANUP(bio_free_slot) = BIO_new(BIO_s_mem());
 	if (out == NULL || PEM_write_bio_PUBKEY(out, key) != 1)
 		return openssl_error(err, "write the public key");
 	return take(out, to, err);
@@ -75,7 +71,7 @@ static int write_public(EVP_PKEY *key, struct buf *to, struct error *err)
 
 static int write_cert(X509 *cert, struct buf *to, struct error *err)
 {
-	BIO *out CLEANUP(free_bio) = BIO_new(BIO_s_mem());
+	BIO *out CLEANUP(bio_free_slot) = BIO_new(BIO_s_mem());
 	if (out == NULL || PEM_write_bio_X509(out, cert) != 1)
 		return openssl_error(err, "write the certificate");
 	return take(out, to, err);
@@ -152,6 +148,14 @@ int certificate_make_admin_keys(struct buf *private_key, struct buf *public_key,
 	return r < 0 ? r : write_public(k, public_key, err);
 }
 
+static EVP_PKEY *read_public(struct str pem)
+{
+	BIO *in CLEANUP(bio_free_slot) = pem.p != NULL && pem.n <= INT_MAX ? bio_of(pem) : NULL;
+	EVP_PKEY *k = in != NULL ? PEM_read_bio_PUBKEY(in, NULL, NULL, NULL) : NULL;
+	ERR_clear_error();
+	return k;
+}
+
 static int no_password(char *room, int size, int writing, void *ctx)
 {
 	(void)room;
@@ -161,11 +165,25 @@ static int no_password(char *room, int size, int writing, void *ctx)
 	return -1;
 }
 
+// New; NULL where there is none.
+static EVP_PKEY *read_private(struct str pem)
+{
+	BIO *in CLEANUP(bio_free_slot) = pem.p != NULL && pem.n <= INT_MAX ? bio_of(pem) : NULL;
+	EVP_PKEY *k = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
+	ERR_clear_error();
+	return k;
+}
+
+bool certificate_is_admin_keys(struct str private_key, struct str public_key)
+{
+	EVP_PKEY *k CLEANUP(free_key) = read_private(private_key);
+	EVP_PKEY *of CLEANUP(free_key) = read_public(public_key);
+	return k != NULL && of != NULL && EVP_PKEY_is_a(k, "ED25519") == 1 && EVP_PKEY_eq(k, of) == 1;
+}
+
 int certificate_key_pkcs8(struct str pem, struct buf *key, struct error *err)
 {
-	BIO *in CLEANUP(free_bio) = pem.p != NULL && pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
-	EVP_PKEY *k CLEANUP(free_key) = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
-	ERR_clear_error();
+	EVP_PKEY *k CLEANUP(free_key) = read_private(pem);
 	if (k == NULL)
 		return error_set(
 			err, EINVAL,

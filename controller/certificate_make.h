@@ -5,6 +5,7 @@
 #ifndef COCO_CONTROLLER_CERTIFICATE_MAKE_H
 #define COCO_CONTROLLER_CERTIFICATE_MAKE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
@@ -24,6 +25,9 @@ int certificate_make_signer(const char *name, int64_t now_s, unsigned days, stru
 // An Ed25519 key pair, which Trustee checks the admin's requests with: PKCS#8 and SubjectPublicKeyInfo in PEM.
 int certificate_make_admin_keys(struct buf *private_key, struct buf *public_key, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
+
+// Whether they are such a pair.
+bool certificate_is_admin_keys(struct str private_key, struct str public_key);
 
 // Appends the same key as unencrypted PKCS#8 in PEM, its curve by name, without anything that stood around it: the one
 // form that all releases of Trustee read. -EINVAL: not an unencrypted private key.
