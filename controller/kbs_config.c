@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "common/secret.h"
 #include "common/toml.h"
 
 // NULL where jansson can't take a text (bad UTF-8): seen once, at the end.
@@ -238,6 +239,6 @@ int kbs_config_write(const struct kbs_config_input *in, struct buf *out, struct 
 	write_resources(&c, in);
 	int rc = c.bad ? error_set(err, EINVAL, "a text of the KBS's configuration is no UTF-8; correct it")
 				   : toml_write(c.root, out, err);
-	json_decref(c.root);
+	secret_json_free(c.root); // Vault's token is in it
 	return rc;
 }

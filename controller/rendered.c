@@ -6,6 +6,7 @@
 #include "common/buf.h"
 #include "common/encode.h"
 #include "common/mem.h"
+#include "common/secret.h"
 
 #define IMAGES "ghcr.io/confidential-containers/"
 #define API_VERSION_MAX 256
@@ -29,6 +30,12 @@ static json_t *packed(json_t *object)
 	return object;
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+// All of it new, down to the owner's name: what a Secret's metadata shared with others would be wiped with it.
 json_t *rendered_metadata(const json_t *owner, const char *name, const char *instance, const char *component)
 {
 	json_t *metadata =
@@ -40,9 +47,9 @@ json_t *rendered_metadata(const json_t *owner, const char *name, const char *ins
 	if (uid[0] != '\0')
 		(void)json_object_set_new(
 			metadata, "ownerReferences",
-			packed(json_pack("[{s:O, s:O, s:s, s:s, s:b, s:b}]", "apiVersion", json_object_get(owner, "apiVersion"),
-							 "kind", json_object_get(owner, "kind"), "name", kube_name(owner), "uid", uid, "controller",
-							 1, "blockOwnerDeletion", 1)));
+			packed(json_pack("[{s:s, s:s, s:s, s:s, s:b, s:b}]", "apiVersion", text_of(owner, "apiVersion"), "kind",
+							 text_of(owner, "kind"), "name", kube_name(owner), "uid", uid, "controller", 1,
+							 "blockOwnerDeletion", 1)));
 	return metadata;
 }
 
@@ -50,23 +57,30 @@ static json_t *digest_of_object(const json_t *object)
 {
 	struct error err;
 	struct digest digest;
-	char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
-	if (text == NULL || digest_of(STR("sha256"), str_from(text), &digest, &err) < 0)
+	const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
+	size_t n = json_dumpb(object, NULL, 0, flags);
+	// All of it at once, so that nothing of a Secret is left behind.
+	CLEANUP_SECRET_BUF struct buf text = secret_buf(n);
+	char *room = n > 0 ? buf_reserve(&text, n) : NULL;
+	if (room == NULL || json_dumpb(object, room, n, flags) != n)
 		abort();
-	// What a Secret holds was in there.
-	explicit_bzero(text, strlen(text));
-	free(text);
+	buf_commit(&text, n);
+	if (digest_of(STR("sha256"), buf_str(&text), &digest, &err) < 0)
+		abort();
 	CLEANUP_BUF struct buf hex = BUF_INIT((size_t)2 * DIGEST_MAX);
 	hex_encode(digest.v, digest.n, &hex);
 	return json_string(buf_z(&hex));
 }
 
-static void set_api_version(json_t *object, const struct kube_resource *res)
+// Takes an object, and returns it with apiVersion and kind, which readers look for first.
+static json_t *with_kind(const struct kube_resource *res, json_t *object)
 {
 	CLEANUP_BUF struct buf version = BUF_INIT(API_VERSION_MAX);
 	kube_api_version(res, &version);
-	(void)json_object_set_new(object, "apiVersion", json_string(buf_z(&version)));
-	(void)json_object_set_new(object, "kind", json_string(res->kind));
+	json_t *all = packed(json_pack("{s:s, s:s}", "apiVersion", buf_z(&version), "kind", res->kind));
+	(void)json_object_update_missing(all, object);
+	json_decref(object);
+	return all;
 }
 
 static void add(struct rendered *r, const struct kube_resource *res, const char *name, json_t *object)
@@ -78,8 +92,8 @@ static void add(struct rendered *r, const struct kube_resource *res, const char 
 
 void rendered_add(struct rendered *r, const struct kube_resource *res, json_t *object)
 {
+	object = with_kind(res, object);
 	json_t *metadata = json_object_get(object, "metadata");
-	set_api_version(object, res);
 	json_t *digest = digest_of_object(object);
 	json_t *annotations = json_object_get(metadata, "annotations");
 	if (annotations == NULL) {
@@ -118,7 +132,10 @@ void rendered_release(struct rendered *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		free(r->v[i].name);
-		json_decref(r->v[i].object);
+		if (r->v[i].resource == &KUBE_SECRETS)
+			secret_json_free(r->v[i].object);
+		else
+			json_decref(r->v[i].object);
 	}
 	r->n = 0;
 }

@@ -26,7 +26,8 @@
 struct rendered_object {
 	const struct kube_resource *resource;
 	char *name;
-	json_t *object; // NULL: it is ours and stays as it is, whatever that is
+	json_t *
+		object; // a Secret's is wiped on release: take no reference to it, or to a part. NULL: it is ours and stays as it is, whatever that is
 };
 
 struct rendered {
