@@ -1,0 +1,116 @@
+// The KbsConfig that a TrusteeConfig comes to.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "controller/trustee_parts.h"
+
+#define LOG_VARIABLE "RUST_LOG"
+#define LOG_LEVEL "debug"
+// On the KbsConfig: the log level that is ours, and goes with the profile Permissive.
+#define ANNOTATION_LOG_LEVEL NAME_GROUP "/log-level"
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) < 0)
+		abort();
+}
+
+static void set_name(const struct parts *p, json_t *spec, const char *key, const char *suffix)
+{
+	CLEANUP_FREE char *name = parts_name(p, suffix);
+	set(spec, key, parts_packed(json_string(name)));
+}
+
+static void set_names(const struct parts *p, json_t *spec)
+{
+	set_name(p, spec, "kbsConfigMapName", KBS_CONFIG_SUFFIX);
+	set_name(p, spec, "kbsRvpsRefValuesConfigMapName", SUFFIX_REFERENCE_VALUES);
+	set_name(p, spec, "kbsResourcePolicyConfigMapName", SUFFIX_RESOURCE_POLICY);
+	set_name(p, spec, "kbsAttestationPolicyConfigMapName", SUFFIX_CPU_POLICY);
+	set_name(p, spec, "kbsGpuAttestationPolicyConfigMapName", SUFFIX_GPU_POLICY);
+	set_name(p, spec, "kbsAuthSecretName", SUFFIX_AUTH);
+	if (p->https) {
+		set_name(p, spec, "kbsHttpsKeySecretName", SUFFIX_HTTPS_KEY);
+		set_name(p, spec, "kbsHttpsCertSecretName", SUFFIX_HTTPS_CERT);
+	}
+	if (p->signer) {
+		set_name(p, spec, "kbsAttestationKeySecretName", SUFFIX_TOKEN_KEY);
+		set_name(p, spec, "kbsAttestationCertSecretName", SUFFIX_TOKEN_CERT);
+	}
+}
+
+// With Vault, the KBS serves no files. Items of a set: others' stay beside them.
+static void set_resources(const struct parts *p, json_t *spec)
+{
+	if (p->in->spec->hosting.vault_given)
+		return;
+	CLEANUP_FREE char *status = parts_status_name(p);
+	json_t *names = parts_packed(json_pack("[s]", status));
+	for (size_t i = 0; i < json_array_size(p->in->spec->secret_resources); i++) {
+		const char *name = json_string_value(json_array_get(p->in->spec->secret_resources, i));
+		if (strcmp(name, status) != 0)
+			(void)json_array_append_new(names, json_string(name));
+	}
+	set(spec, "kbsSecretResources", names);
+}
+
+// What both kinds have, as it is written: only what is set there.
+static void hand_on(const struct parts *p, json_t *spec)
+{
+	static const char *const fields[] = {"instanceName",   "exposure",    "vault",  "imagePolicy",
+										 "sessionStorage", "resources",   "image",  "imagePullSecrets",
+										 "trusteeVersion", "driftPolicy", "metrics"};
+	const json_t *from = json_object_get(p->in->object, "spec");
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		const json_t *value = json_object_get(from, fields[i]);
+		if (value != NULL && !json_is_null(value))
+			set(spec, fields[i], parts_packed(json_deep_copy(value)));
+	}
+}
+
+// The log level of the profile Permissive, unless an admin has chosen another one. true: it was rendered.
+static bool set_log_level(struct parts *p, const json_t *live, json_t *spec)
+{
+	const char *now =
+		json_string_value(json_object_get(json_object_get(json_object_get(live, "spec"), "KbsEnvVars"), LOG_VARIABLE));
+	if (p->in->spec->profile == TRUSTEE_PERMISSIVE) {
+		if (now != NULL && strcmp(now, LOG_LEVEL) != 0)
+			return false;
+		set(spec, "KbsEnvVars", parts_packed(json_pack("{s:s}", LOG_VARIABLE, LOG_LEVEL)));
+		return true;
+	}
+	const char *ours = kube_annotation(live, ANNOTATION_LOG_LEVEL);
+	if (now != NULL && (strcasestr(now, "debug") != NULL || strcasestr(now, "trace") != NULL) &&
+		(ours == NULL || strcmp(ours, now) != 0))
+		remarks_add(
+			&p->out->remarks, REMARK_WARNING, ABOUT_RESOURCES, "DebugLogging",
+			"KbsConfig \"%s\" sets KbsEnvVars." LOG_VARIABLE
+			" to \"%.100s\": with that, the KBS logs what guests send, which a Restricted one should not; remove "
+			"it from the KbsConfig, or set it to info",
+			kube_name(live), now);
+	return false;
+}
+
+void parts_put_kbs_config(struct parts *p)
+{
+	const struct trustee_spec *from = p->in->spec;
+	char *name = parts_name(p, KBS_CONFIG_SUFFIX);
+	const json_t *live = parts_live(p, &KUBE_KBS_CONFIGS, name);
+	json_t *spec = json_object();
+	set_names(p, spec);
+	set(spec, "kbsServiceType", parts_packed(json_string(from->hosting.service_type)));
+	set(spec, "kbsDeploymentType", parts_packed(json_string(kbs_deployment_names[KBS_ALL_IN_ONE])));
+	set_resources(p, spec);
+	if (from->ibm_se_given) {
+		CLEANUP_FREE char *store = parts_name(p, SUFFIX_IBM_SE_STORE);
+		set(spec, "ibmSEConfigSpec", parts_packed(json_pack("{s:s}", "certStorePvc", store)));
+	}
+	if (from->replicas_given)
+		set(spec, "KbsDeploymentSpec", parts_packed(json_pack("{s:I}", "replicas", (json_int_t)from->replicas)));
+	hand_on(p, spec);
+	json_t *body = parts_packed(json_pack("{s:o}", "spec", spec));
+	if (set_log_level(p, live, spec))
+		set(body, "metadata", parts_packed(json_pack("{s:{s:s}}", "annotations", ANNOTATION_LOG_LEVEL, LOG_LEVEL)));
+	parts_put(p, &KUBE_KBS_CONFIGS, name, COMPONENT_KBS, body);
+}
