@@ -22,9 +22,21 @@ const char *const kbs_deployment_names[] = {"AllInOneDeployment", "Microservices
 // NOLINTNEXTLINE(bugprone-macro-parentheses): these are members' names
 #define H_IN(outer, member) (H(outer.member) - H(outer))
 
+static const struct decode_field gateway[] = {
+	{.name = "name", .kind = DECODE_STRING, .offset = H_IN(exposure.gateway, name)},
+	{.name = "namespace", .kind = DECODE_STRING, .offset = H_IN(exposure.gateway, ns)},
+	{.name = "sectionName", .kind = DECODE_STRING, .offset = H_IN(exposure.gateway, section)},
+	{0}};
+
 static const struct decode_field exposure[] = {
 	{.name = "type", .kind = DECODE_ENUM, .offset = H_IN(exposure, type), .names = trustee_exposure_names},
 	{.name = "host", .kind = DECODE_STRING, .offset = H_IN(exposure, host)},
+	{.name = "gatewayRef",
+	 .kind = DECODE_OBJECT,
+	 .offset = H_IN(exposure, gateway),
+	 .fields = gateway,
+	 .seen_offset = H_IN(exposure, gateway.given)},
+	{.name = "ingressClassName", .kind = DECODE_STRING, .offset = H_IN(exposure, ingress_class)},
 	{0}};
 
 static const struct decode_field vault[] = {

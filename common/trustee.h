@@ -6,7 +6,8 @@
 // does, and everything checked that can be told without other objects. The schemas in crds/ say the same.
 //
 // Additions whose shape was ours to choose, and why it is this one:
-//   exposure        No upstream counterpart: it makes no Route. Auto takes what the cluster has.
+//   exposure        No upstream counterpart: it makes no Route. Auto takes what the cluster has. A TLSRoute belongs to a
+//                   Gateway, which only its admin can name.
 //   vault           The token is a reference, never a value: a spec is no place for a secret.
 //   imagePolicy     A policy for images (containers-policy.json) that guests fetch as KBS resource
 //                   default/security-policy/NAME: the very path that a profile's image.securityPolicyURI names. Its text is
@@ -79,6 +80,13 @@ struct trustee_hosting {
 	struct {
 		int type;         // enum trustee_exposure
 		const char *host; // NULL: the cluster chooses
+		struct {
+			const char *name;
+			const char *ns;      // NULL: the same namespace
+			const char *section; // the listener's name; NULL: any that fits
+			bool given;
+		} gateway;                 // of TLSRoute, and of nothing else
+		const char *ingress_class; // of Ingress alone; NULL: the cluster's default
 	} exposure;
 	struct {
 		const char *address;

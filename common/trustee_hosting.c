@@ -82,11 +82,64 @@ static bool is_host_name(const char *host)
 	return strlen(host) <= HOST_MAX && is_subdomain(host);
 }
 
+// "" is unset.
+static void unset_empty(const char **text)
+{
+	if (*text != NULL && (*text)[0] == '\0')
+		*text = NULL;
+}
+
+static int check_gateway(struct trustee_hosting *h, struct error *err)
+{
+	const char *type = trustee_exposure_names[h->exposure.type];
+	bool needs = h->exposure.type == EXPOSE_TLS_ROUTE;
+	if (needs && !h->exposure.gateway.given)
+		return error_set(err, EINVAL,
+						 "spec.exposure.type is TLSRoute, but spec.exposure.gatewayRef is missing; set its name to the "
+						 "Gateway with a listener of protocol TLS and mode Passthrough");
+	if (!needs && h->exposure.gateway.given)
+		return error_set(err, EINVAL,
+						 "spec.exposure.gatewayRef is set, but spec.exposure.type is %s; set type to TLSRoute, or drop "
+						 "gatewayRef",
+						 type);
+	if (!needs)
+		return 0;
+	unset_empty(&h->exposure.gateway.ns);
+	unset_empty(&h->exposure.gateway.section);
+	const char *ns = h->exposure.gateway.ns;
+	const char *section = h->exposure.gateway.section;
+	if (!is_subdomain(h->exposure.gateway.name) || (ns != NULL && !is_dns_label(ns)) ||
+		(section != NULL && !is_subdomain(section)))
+		return error_set(err, EINVAL,
+						 "spec.exposure.gatewayRef is \"%s\" of namespace \"%s\", sectionName \"%s\"; it must be the "
+						 "name of a Gateway, of its namespace where that is another, and of a listener where only that "
+						 "one will do",
+						 h->exposure.gateway.name != NULL ? h->exposure.gateway.name : "", ns != NULL ? ns : "",
+						 section != NULL ? section : "");
+	return 0;
+}
+
+static int check_ingress_class(struct trustee_hosting *h, struct error *err)
+{
+	unset_empty(&h->exposure.ingress_class);
+	const char *class = h->exposure.ingress_class;
+	if (class == NULL)
+		return 0;
+	if (h->exposure.type != EXPOSE_INGRESS)
+		return error_set(err, EINVAL,
+						 "spec.exposure.ingressClassName is \"%s\", but spec.exposure.type is %s; set type to Ingress, "
+						 "or drop ingressClassName",
+						 class, trustee_exposure_names[h->exposure.type]);
+	return is_subdomain(class)
+			   ? 0
+			   : error_set(err, EINVAL,
+						   "spec.exposure.ingressClassName is \"%s\"; it must be the name of an IngressClass", class);
+}
+
 static int check_exposure(struct trustee_hosting *h, struct error *err)
 {
+	unset_empty(&h->exposure.host);
 	const char *host = h->exposure.host;
-	if (host != NULL && host[0] == '\0')
-		h->exposure.host = host = NULL;
 	if (host != NULL && !is_host_name(host))
 		return error_set(err, EINVAL,
 						 "spec.exposure.host is \"%s\"; it must be a host's name such as kbs.example.com, without port "
@@ -101,7 +154,8 @@ static int check_exposure(struct trustee_hosting *h, struct error *err)
 						 "spec.exposure.type is %s, but spec.exposure.host is missing; set it to the host's name that "
 						 "guests use, such as kbs.example.com",
 						 trustee_exposure_names[h->exposure.type]);
-	return 0;
+	int rc = check_gateway(h, err);
+	return rc < 0 ? rc : check_ingress_class(h, err);
 }
 
 // ---- What it keeps elsewhere

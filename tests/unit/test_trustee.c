@@ -185,6 +185,32 @@ static struct spec_case hosting_cases[] = {
 	 "spec.exposure.type is TLSRoute, but spec.exposure.host is missing; set it to the host's name that guests use, "
 	 "such "
 	 "as kbs.example.com"},
+#define TLS_ROUTE "type: TLSRoute, host: kbs.example.com"
+	{"exposure: a Gateway", "exposure: {" TLS_ROUTE ", gatewayRef: {name: a.b, namespace: infra, sectionName: tls}}",
+	 NULL},
+	{"exposure: a Gateway with nothing but a name",
+	 "exposure: {" TLS_ROUTE ", gatewayRef: {name: a, namespace: '', sectionName: ''}}", NULL},
+	{"exposure: TLSRoute needs a Gateway", "exposure: {" TLS_ROUTE "}",
+	 "spec.exposure.type is TLSRoute, but spec.exposure.gatewayRef is missing; set its name to the Gateway with a "
+	 "listener of protocol TLS and mode Passthrough"},
+	{"exposure: a Gateway of nothing", "exposure: {type: Route, gatewayRef: {name: a}}",
+	 "spec.exposure.gatewayRef is set, but spec.exposure.type is Route; set type to TLSRoute, or drop gatewayRef"},
+#define GATEWAY_RULE                                                                                                 \
+	"; it must be the name of a Gateway, of its namespace where that is another, and of a listener where only that " \
+	"one will do"
+	{"exposure: a Gateway without a name", "exposure: {" TLS_ROUTE ", gatewayRef: {}}",
+	 "spec.exposure.gatewayRef is \"\" of namespace \"\", sectionName \"\"" GATEWAY_RULE},
+	{"exposure: a Gateway in no namespace", "exposure: {" TLS_ROUTE ", gatewayRef: {name: a, namespace: b.c}}",
+	 "spec.exposure.gatewayRef is \"a\" of namespace \"b.c\", sectionName \"\"" GATEWAY_RULE},
+	{"exposure: a Gateway's bad listener", "exposure: {" TLS_ROUTE ", gatewayRef: {name: a, sectionName: A}}",
+	 "spec.exposure.gatewayRef is \"a\" of namespace \"\", sectionName \"A\"" GATEWAY_RULE},
+	{"exposure: a class", "exposure: {type: Ingress, host: kbs, ingressClassName: nginx}", NULL},
+	{"exposure: a class of nothing", "exposure: {ingressClassName: nginx}",
+	 "spec.exposure.ingressClassName is \"nginx\", but spec.exposure.type is Auto; set type to Ingress, or drop "
+	 "ingressClassName"},
+	{"exposure: an empty class", "exposure: {ingressClassName: ''}", NULL},
+	{"exposure: a bad class", "exposure: {type: Ingress, host: kbs, ingressClassName: a_b}",
+	 "spec.exposure.ingressClassName is \"a_b\"; it must be the name of an IngressClass"},
 #define TOKEN "tokenSecretRef: {name: t, key: k}"
 	{"vault",
 	 "vault: {address: 'https://v:8200', mountPath: team-a/kv, " TOKEN ", caSecretRef: {name: c, key: ca.crt}}", NULL},
@@ -387,7 +413,8 @@ static void test_hosting(void **state)
 
 // Everything but the defaults, in both kinds.
 #define HOSTING_SPEC                                                                                                   \
-	"instanceName: two, kbsServiceType: NodePort, exposure: {type: TLSRoute, host: kbs.example.com}, "                 \
+	"instanceName: two, kbsServiceType: NodePort, exposure: {type: TLSRoute, host: kbs.example.com, gatewayRef: "      \
+	"{name: g, namespace: infra, sectionName: tls}}, "                                                                 \
 	"sessionStorage: {type: Redis, secretRef: {name: r, key: url}}, imagePullSecrets: [{name: x}, {name: z}], image: " \
 	"r/kbs, trusteeVersion: v1.2.3, driftPolicy: Warn, metrics: {serviceMonitor: true}, resources: {limits: {cpu: "    \
 	"1}}, "                                                                                                            \
@@ -399,6 +426,9 @@ static void assert_hosting(const struct trustee_hosting *h)
 	assert_string_equal(h->service_type, "NodePort");
 	assert_int_equal(h->exposure.type, EXPOSE_TLS_ROUTE);
 	assert_string_equal(h->exposure.host, "kbs.example.com");
+	assert_string_equal(h->exposure.gateway.name, "g");
+	assert_string_equal(h->exposure.gateway.ns, "infra");
+	assert_string_equal(h->exposure.gateway.section, "tls");
 	assert_int_equal(h->sessions.type, SESSIONS_REDIS);
 	assert_true(h->sessions.url.given);
 	assert_string_equal(h->sessions.url.name, "r");

@@ -8,19 +8,21 @@
 #define TRUSTEE_CRD "crds/" NAME_TRUSTEE_GROUP "_trusteeconfigs.yaml"
 #define KBS_CRD "crds/" NAME_TRUSTEE_GROUP "_kbsconfigs.yaml"
 
-#define HOSTING_LEAVES                                                                                         \
-	{"spec.instanceName", NULL}, {"spec.kbsServiceType", "\"ClusterIP\""}, {"spec.exposure.type", "\"Auto\""}, \
-		{"spec.exposure.host", NULL}, {"spec.vault.address", NULL}, {"spec.vault.mountPath", "\"secret\""},    \
-		{"spec.vault.tokenSecretRef.name", NULL}, {"spec.vault.tokenSecretRef.key", NULL},                     \
-		{"spec.vault.caSecretRef.name", NULL}, {"spec.vault.caSecretRef.key", NULL},                           \
-		{"spec.imagePolicy.name", "\"signed\""}, {"spec.imagePolicy.securityPolicy", NULL},                    \
-		{"spec.imagePolicy.configMapKeyRef.name", NULL}, {"spec.imagePolicy.configMapKeyRef.key", NULL},       \
-		{"spec.sessionStorage.type", "\"Memory\""}, {"spec.sessionStorage.secretRef.name", NULL},              \
-		{"spec.sessionStorage.secretRef.key", NULL}, {"spec.resources.requests", NULL},                        \
-		{"spec.resources.limits", NULL}, {"spec.imagePullSecrets[0].name", NULL}, {"spec.image", NULL},        \
-		{"spec.trusteeVersion", NULL}, {"spec.driftPolicy", "\"Enforce\""},                                    \
-	{                                                                                                          \
-		"spec.metrics.serviceMonitor", "false"                                                                 \
+#define HOSTING_LEAVES                                                                                               \
+	{"spec.instanceName", NULL}, {"spec.kbsServiceType", "\"ClusterIP\""}, {"spec.exposure.type", "\"Auto\""},       \
+		{"spec.exposure.host", NULL}, {"spec.exposure.gatewayRef.name", NULL},                                       \
+		{"spec.exposure.gatewayRef.namespace", NULL}, {"spec.exposure.gatewayRef.sectionName", NULL},                \
+		{"spec.exposure.ingressClassName", NULL}, {"spec.vault.address", NULL},                                      \
+		{"spec.vault.mountPath", "\"secret\""}, {"spec.vault.tokenSecretRef.name", NULL},                            \
+		{"spec.vault.tokenSecretRef.key", NULL}, {"spec.vault.caSecretRef.name", NULL},                              \
+		{"spec.vault.caSecretRef.key", NULL}, {"spec.imagePolicy.name", "\"signed\""},                               \
+		{"spec.imagePolicy.securityPolicy", NULL}, {"spec.imagePolicy.configMapKeyRef.name", NULL},                  \
+		{"spec.imagePolicy.configMapKeyRef.key", NULL}, {"spec.sessionStorage.type", "\"Memory\""},                  \
+		{"spec.sessionStorage.secretRef.name", NULL}, {"spec.sessionStorage.secretRef.key", NULL},                   \
+		{"spec.resources.requests", NULL}, {"spec.resources.limits", NULL}, {"spec.imagePullSecrets[0].name", NULL}, \
+		{"spec.image", NULL}, {"spec.trusteeVersion", NULL}, {"spec.driftPolicy", "\"Enforce\""},                    \
+	{                                                                                                                \
+		"spec.metrics.serviceMonitor", "false"                                                                       \
 	}
 
 static const struct leaf trustee_leaves[] = {
@@ -205,6 +207,8 @@ static struct filled_case {
 } filled_cases[] = {
 	{"filled in: Restricted", "profileType: Restricted, httpsSpec: {tlsSecretName: a}", false},
 	{"filled in: empty parts", "exposure: {}, metrics: {}, sessionStorage: {}, tlsConfig: {}, httpsSpec: {}", false},
+	{"filled in: TLSRoute", "exposure: {type: TLSRoute, host: kbs.example.com, gatewayRef: {name: a}}", false},
+	{"filled in: Ingress", "exposure: {type: Ingress, host: kbs.example.com, ingressClassName: a}", false},
 	{"filled in: vault", "vault: {address: 'https://v', tokenSecretRef: {name: a, key: b}}", false},
 	{"filled in: sessions", "sessionStorage: {type: Redis, secretRef: {name: a, key: b}}", false},
 	{"filled in: image policy", "imagePolicy: {configMapKeyRef: {name: a, key: b}}", false},
