@@ -242,3 +242,8 @@ int kbs_config_write(const struct kbs_config_input *in, struct buf *out, struct 
 	secret_json_free(c.root); // Vault's token is in it
 	return rc;
 }
+
+bool kbs_config_is_secret(const struct trustee_hosting *h)
+{
+	return h->vault_given || h->sessions.type == SESSIONS_REDIS;
+}

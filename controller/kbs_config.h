@@ -44,4 +44,7 @@ struct kbs_config_input {
 int kbs_config_write(const struct kbs_config_input *in, struct buf *out, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 
+// Whether the text holds a secret (Vault's token, the address of Redis): then it is kept in a Secret, else in a ConfigMap.
+bool kbs_config_is_secret(const struct trustee_hosting *h) __attribute__((nonnull));
+
 #endif
