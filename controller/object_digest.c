@@ -5,23 +5,9 @@
 #include <string.h>
 
 #include "common/encode.h"
+#include "common/json_made.h"
 #include "common/kube/resource.h"
-#include "common/mem.h"
 #include "common/secret.h"
-
-// What jansson makes is NULL for want of memory alone here.
-static json_t *made(json_t *v)
-{
-	if (v == NULL)
-		abort();
-	return v;
-}
-
-static void set(json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, made(value)) < 0)
-		abort();
-}
 
 static void add_digest(struct str content, struct buf *out)
 {
@@ -52,7 +38,7 @@ static void add_digests(const json_t *values, bool is_base64, json_t *to)
 	const char *key;
 	json_t *value;
 	json_object_foreach ((json_t *)(uintptr_t)values, key, value) {
-		set(to, key, digest_of_value(value, is_base64));
+		json_put(to, key, digest_of_value(value, is_base64));
 	}
 }
 
@@ -62,7 +48,7 @@ static json_t *other_annotations(const json_t *object)
 	const json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
 	if (json_object_get(annotations, KUBE_LAST_APPLIED) == NULL)
 		return NULL;
-	json_t *others = made(json_copy((json_t *)(uintptr_t)annotations));
+	json_t *others = json_made(json_copy((json_t *)(uintptr_t)annotations));
 	(void)json_object_del(others, KUBE_LAST_APPLIED);
 	return others;
 }
@@ -80,27 +66,27 @@ json_t *object_digest(const json_t *object)
 	json_t *same = (json_t *)(uintptr_t)object;
 	if (!is_secret && !is_kind(object, &KUBE_CONFIG_MAPS))
 		return json_incref(same);
-	json_t *copy = made(json_copy(same));
+	json_t *copy = json_made(json_copy(same));
 	const json_t *data = json_object_get(object, "data");
 	const json_t *texts = json_object_get(object, "stringData");
 	const json_t *bytes = json_object_get(object, "binaryData");
 	if (data != NULL || texts != NULL) {
-		json_t *digests = made(json_object());
+		json_t *digests = json_made(json_object());
 		add_digests(data, is_secret, digests);
 		add_digests(texts, /* is_base64= */ false, digests);
-		set(copy, "data", digests);
+		json_put(copy, "data", digests);
 		(void)json_object_del(copy, "stringData");
 	}
 	if (bytes != NULL) {
-		json_t *digests = made(json_object());
+		json_t *digests = json_made(json_object());
 		add_digests(bytes, /* is_base64= */ true, digests);
-		set(copy, "binaryData", digests);
+		json_put(copy, "binaryData", digests);
 	}
 	json_t *annotations = other_annotations(object);
 	if (annotations != NULL) {
-		json_t *metadata = made(json_copy(json_object_get(object, "metadata")));
-		set(metadata, "annotations", annotations);
-		set(copy, "metadata", metadata);
+		json_t *metadata = json_made(json_copy(json_object_get(object, "metadata")));
+		json_put(metadata, "annotations", annotations);
+		json_put(copy, "metadata", metadata);
 	}
 	return copy;
 }
@@ -142,16 +128,16 @@ static void add_content(json_t *content, const json_t *values)
 
 void object_digest_all(const json_t *objects, struct buf *out)
 {
-	json_t *all = made(json_object());
+	json_t *all = json_made(json_object());
 	const char *name;
 	json_t *object;
 	json_object_foreach ((json_t *)(uintptr_t)objects, name, object) {
 		// A file is the same whichever of the two it comes from.
-		json_t *content = made(json_object());
+		json_t *content = json_made(json_object());
 		add_content(content, json_object_get(object, "data"));
 		add_content(content, json_object_get(object, "binaryData"));
 		if (json_object_size(content) > 0)
-			set(all, name, json_incref(content));
+			json_put(all, name, json_incref(content));
 		json_decref(content);
 	}
 	char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);

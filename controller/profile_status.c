@@ -4,30 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json_made.h"
 #include "common/mem.h"
 #include "common/names.h"
 
 #define READY "Ready"
 
-// jansson fails for want of memory, or for text that is no UTF-8, which messages and decoded JSON always are.
-static json_t *made(json_t *v)
-{
-	if (v == NULL)
-		abort();
-	return v;
-}
-
-static void set(json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, made(value)) < 0)
-		abort();
-}
-
 static void set_hex(json_t *object, const char *key, const struct digest *d)
 {
 	struct buf hex = BUF_INIT(2 * DIGEST_MAX + 1);
 	hex_encode(d->v, d->n, &hex);
-	set(object, key, json_string(buf_z(&hex)));
+	json_put(object, key, json_string(buf_z(&hex)));
 	buf_release(&hex);
 }
 
@@ -36,28 +23,28 @@ static json_t *config_map_source(const struct profile *p)
 {
 	const struct profile_spec *s = &p->spec;
 	if (s->initdata.config_map.given)
-		return made(json_pack("{s:s, s:s, s:s}", "namespace", p->ns, "name", s->initdata.config_map.name, "key",
-							  s->initdata.config_map.key));
+		return json_made(json_pack("{s:s, s:s, s:s}", "namespace", p->ns, "name", s->initdata.config_map.name, "key",
+								   s->initdata.config_map.key));
 	if (!s->initdata.trustee_given)
 		return NULL;
 	const char *ns = s->initdata.trustee.ns != NULL ? s->initdata.trustee.ns : DEFAULT_TRUSTEE_NAMESPACE;
 	CLEANUP_FREE
 	char *name = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, s->initdata.trustee.name);
-	return made(json_pack("{s:s, s:s, s:s}", "namespace", ns, "name", name, "key", "url"));
+	return json_made(json_pack("{s:s, s:s, s:s}", "namespace", ns, "name", name, "key", "url"));
 }
 
 static json_t *initdata_status(const struct profile *p)
 {
 	const struct initdata_digests *d = &p->digests;
-	json_t *v = made(json_pack("{s:s, s:s, s:I}", "digest", p->digest, "algorithm", d->algorithm, "annotationBytes",
-							   (json_int_t)p->annotation_n));
+	json_t *v = json_made(json_pack("{s:s, s:s, s:I}", "digest", p->digest, "algorithm", d->algorithm,
+									"annotationBytes", (json_int_t)p->annotation_n));
 	set_hex(v, "snpHostData", &d->snp_host_data);
 	set_hex(v, "tdxMrConfigId", &d->tdx_mr_config_id);
 	if (d->has_azure_pcr8)
 		set_hex(v, "azurePcr8", &d->azure_pcr8);
 	json_t *source = config_map_source(p);
 	if (source != NULL)
-		set(v, "configMap", source);
+		json_put(v, "configMap", source);
 	return v;
 }
 
@@ -101,9 +88,9 @@ static json_t *ready(const struct catalog_profile *e, const json_t *old, const c
 	const char *was = json_string_value(json_object_get(old, "status"));
 	const char *since = json_string_value(json_object_get(old, "lastTransitionTime"));
 	bool same = was != NULL && since != NULL && strcmp(was, status) == 0;
-	return made(json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "type", READY, "status", status, "observedGeneration",
-						  (json_int_t)e->generation, "lastTransitionTime", same ? since : now, "reason", reason_of(e),
-						  "message", message));
+	return json_made(json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "type", READY, "status", status, "observedGeneration",
+							   (json_int_t)e->generation, "lastTransitionTime", same ? since : now, "reason",
+							   reason_of(e), "message", message));
 }
 
 json_t *profile_status(const struct catalog_profile *entry, const json_t *object, const char *now)
@@ -112,14 +99,14 @@ json_t *profile_status(const struct catalog_profile *entry, const json_t *object
 	const json_t *old_ready = ready_of(old);
 	json_t *condition = ready(entry, old_ready, now);
 	json_t *initdata = entry->profile != NULL ? initdata_status(entry->profile) : NULL;
-	json_t *generation = made(json_integer(entry->generation));
+	json_t *generation = json_made(json_integer(entry->generation));
 	// Two NULLs are no equals to jansson.
 	const json_t *old_initdata = json_object_get(old, "initdata");
 	bool same_initdata = initdata == NULL ? old_initdata == NULL : json_equal(initdata, old_initdata) != 0;
 	bool same = same_initdata && json_equal(condition, old_ready) != 0 &&
 				json_equal(generation, json_object_get(old, "observedGeneration")) != 0;
-	json_t *status = made(json_pack("{s:o, s:[o], s:o*}", "observedGeneration", generation, "conditions", condition,
-									"initdata", initdata));
+	json_t *status = json_made(json_pack("{s:o, s:[o], s:o*}", "observedGeneration", generation, "conditions",
+										 condition, "initdata", initdata));
 	if (!same)
 		return status;
 	json_decref(status);
