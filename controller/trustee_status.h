@@ -2,12 +2,16 @@
 //
 //   conditions:
 //     Ready            True: guests can use it, reason Ready, or NotForProduction with profile Permissive. False: the reason of
-//                      the worst remark, or what is wrong with the pods (ImagePull, CrashLoop, Unschedulable, Pending, NotRunning)
-//     Progressing      True while pods are being replaced (RollingOut), False with reason Complete, or Stalled
-//     Degraded         True where it runs, and a remark of level warning or error says what isn't as it should be
-//     CertificateValid True, False, or Unknown where it speaks plain HTTP (reason PlainHTTP)
-//     RouteAdmitted    True, False, or Unknown where nothing exposes it (reason NotExposed)
-//     ResourcesSynced  True: all objects are as rendered; False: Drifted (driftPolicy Warn), or what can't be applied
+//                      the worst remark of level error, even where what ran before keeps running; Pending where an object isn't
+//                      made yet; ScaledToZero; or, where no pod is available, what is wrong with them (pod_trouble.h)
+//     Progressing      True while pods are being replaced (RollingOut), False with reason Complete, with Stalled where that
+//                      takes too long, and with Waiting where an error keeps the Deployment from being made
+//     Degraded         True: the worst remark of level warning or error, what is wrong with pods beside those that are available
+//                      and won't pass by itself, Stalled, or NotAllReplicas; else False with AsExpected
+//     CertificateValid True (Valid, or the reason of a warning), False, or Unknown: PlainHTTP, or NotKnown before it was read
+//     RouteAdmitted    True (Admitted), False, or Unknown: NotExposed, Pending, or the reason of a note
+//     ResourcesSynced  True (Synced): all objects are as rendered; False: Drifted (driftPolicy Warn), what can't be applied, or
+//                      Pending
 //   observedGeneration, url, certificateExpiry, isReady, and of a TrusteeConfig kbsConfigRef and statusDescription
 //
 // Messages name the field or object, the value and the remedy, and hold nothing that changes by itself (counts, times), so
@@ -43,8 +47,8 @@ json_t *trustee_status(const struct trustee_status_input *in) __attribute__((war
 // A condition of a status by its type; NULL where there is none. Borrowed.
 const json_t *status_condition(const json_t *object, const char *type) __attribute__((nonnull(2)));
 
-// An informer's trim for pods: what is left is metadata (name, namespace, uid, resourceVersion, annotations, labels) and what
-// trustee_status() reads.
+// An informer's trim for pods: takes the pod. What is left is metadata (name, namespace, uid, resourceVersion, annotations,
+// labels, deletionTimestamp) and what trustee_status() reads.
 json_t *trustee_pod_trim(json_t *pod) __attribute__((warn_unused_result, nonnull, returns_nonnull));
 
 #endif

@@ -21,7 +21,7 @@ static struct diff_case {
 	{"the same", "{kind: Secret, metadata: {name: a, labels: {b: c}}}",
 	 "{kind: Secret, metadata: {name: a, labels: {b: c}}}", ""},
 	{"what the API server adds", "{kind: Secret, metadata: {name: a}}",
-	 "{kind: Secret, metadata: {name: a, namespace: n, uid: u, labels: {b: c}}, type: Opaque}", ""},
+	 "{kind: Secret, metadata: {name: a, namespace: ns, uid: u, labels: {b: c}}, type: Opaque}", ""},
 	{"a field is missing", "{kind: Secret, metadata: {name: a, labels: {b: c}}}", "{kind: Secret, metadata: {name: a}}",
 	 "metadata.labels"},
 	{"a value differs", "{kind: Route, spec: {to: {name: a}}}", "{kind: Route, spec: {to: {name: b}}}", "spec.to.name"},

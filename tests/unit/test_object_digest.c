@@ -8,7 +8,7 @@
 #define OTHER "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa"
 #define NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define BYTES "054edec1d0211f624fed0cbca9d4f9400b0e491c43742af2c5b0abebf0c990d8"
-#define HEAD(kind) "apiVersion: v1\nkind: " kind "\nmetadata: {name: a, namespace: n, resourceVersion: '7'}\n"
+#define HEAD(kind) "apiVersion: v1\nkind: " kind "\nmetadata: {name: a, namespace: ns, resourceVersion: '7'}\n"
 
 static struct digest_case {
 	const char *name;
