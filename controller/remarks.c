@@ -8,18 +8,21 @@
 #include "common/error.h"
 #include "common/mem.h"
 
-// Where the list is full, the last one of the lowest level makes room for a worse one.
+// Where the list is full, the last one of the lowest level makes room for a worse one; the others stay in their order.
 static struct remark *make_room(struct remarks *r, enum remark_level level)
 {
+	struct remark *least = NULL;
 	if (r->n < REMARKS_MAX)
 		return &r->v[r->n++];
-	struct remark *least = NULL;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->v[i].level < level && (least == NULL || r->v[i].level <= least->level))
 			least = &r->v[i];
-	if (least != NULL)
-		free(least->message);
-	return least;
+	if (least == NULL)
+		return NULL;
+	struct remark *last = &r->v[r->n - 1];
+	free(least->message);
+	memmove(least, least + 1, (size_t)(last - least) * sizeof(*least));
+	return last;
 }
 
 void remarks_add(struct remarks *r, enum remark_level level, enum remark_about about, const char *reason,
