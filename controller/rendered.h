@@ -26,8 +26,9 @@
 struct rendered_object {
 	const struct kube_resource *resource;
 	char *name;
-	json_t *
-		object; // a Secret's is wiped on release: take no reference to it, or to a part. NULL: it is ours and stays as it is, whatever that is
+	// NULL: it is ours and stays as it is, whatever that is. A Secret's is wiped on release: take no reference to it, or to a
+	// part.
+	json_t *object;
 };
 
 struct rendered {
