@@ -1,6 +1,7 @@
 #include "controller/object_diff.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -311,4 +312,67 @@ bool object_covers(const json_t *live, const json_t *wanted, struct buf *where)
 	const char *kind = json_string_value(json_object_get(wanted, "kind"));
 	const struct place top = {.kind = kind != NULL ? kind : "", .rule = &usual};
 	return covers(&top, live, wanted, where);
+}
+
+// ---- Merging
+
+static json_t *merged(const struct place *p, const json_t *live, const json_t *wanted);
+
+// What jansson makes is NULL for want of memory alone here.
+static json_t *made(json_t *v)
+{
+	if (v == NULL)
+		abort();
+	return v;
+}
+
+static json_t *shared(const json_t *v)
+{
+	return json_incref((json_t *)(uintptr_t)v);
+}
+
+static json_t *merged_map(const struct place *p, const json_t *live, const json_t *wanted)
+{
+	json_t *all = made(json_copy((json_t *)(uintptr_t)live));
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)wanted, key, value) {
+		struct place field = place_of_field(p, key);
+		(void)json_object_set_new(all, key, merged(&field, json_object_get(live, key), value));
+	}
+	return all;
+}
+
+static json_t *merged_list(const struct place *p, const json_t *live, const json_t *wanted)
+{
+	json_t *all = made(json_copy((json_t *)(uintptr_t)live));
+	for (size_t i = 0; i < json_array_size(wanted); i++) {
+		struct place at = place_of_item(p, wanted, i);
+		const json_t *other = counterpart(&at, live);
+		size_t k = 0;
+		while (k < json_array_size(all) && (other == NULL || json_array_get(all, k) != other))
+			k++;
+		if (other == NULL)
+			(void)json_array_append_new(all, shared(at.item));
+		else if (p->rule->merge == MERGE_KEYED && k < json_array_size(all))
+			(void)json_array_set_new(all, k, merged(&at, other, at.item));
+	}
+	return all;
+}
+
+static json_t *merged(const struct place *p, const json_t *live, const json_t *wanted)
+{
+	const bool by_item = p->rule->merge == MERGE_KEYED || p->rule->merge == MERGE_SET;
+	if (json_is_array(wanted) && json_is_array(live) && by_item)
+		return merged_list(p, live, wanted);
+	if (json_is_object(wanted) && json_is_object(live) && p->rule->merge != MERGE_WHOLE)
+		return merged_map(p, live, wanted);
+	return shared(wanted);
+}
+
+json_t *object_merge(const json_t *live, const json_t *wanted)
+{
+	const char *kind = json_string_value(json_object_get(wanted, "kind"));
+	const struct place top = {.kind = kind != NULL ? kind : "", .rule = &usual};
+	return merged(&top, live, wanted);
 }

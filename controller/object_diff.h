@@ -1,4 +1,4 @@
-// Whether a live object is as we want it. PURE
+// Whether a live object is as we want it, and what it comes to once that is applied. PURE
 //
 // The API server adds fields of its own and others', which don't count: every field that is wanted must be there with its
 // value. Lists are compared as server-side apply merges them: those with keys (containers and volumes by name, mounts by
@@ -19,5 +19,10 @@
 // spec.kbsSecretResources[=attestation-status], metadata.labels[app.kubernetes.io/name], spec.rules[0].host. Of Secrets and ConfigMaps compare
 // digested ones (object_digest.h), on both sides.
 bool object_covers(const json_t *live, const json_t *wanted, struct buf *where) __attribute__((nonnull));
+
+// What server-side apply makes of the two: the live object, with all that is wanted in it (new; it shares values with both).
+// What whoever applies has stopped to want stays, since nothing here tells who owned it.
+json_t *object_merge(const json_t *live, const json_t *wanted)
+	__attribute__((warn_unused_result, nonnull, returns_nonnull));
 
 #endif

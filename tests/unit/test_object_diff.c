@@ -172,8 +172,64 @@ static void test_diff(void **state)
 	bool covered = object_covers(live, wanted, &where);
 	assert_text(buf_z(&where), c->where);
 	assert_int_equal(covered, c->where[0] == '\0');
+	// Once it is applied, all of it is there; and where it was there before, nothing changes.
+	json_t *merged = object_merge(live, wanted);
+	buf_clear(&where);
+	if (!object_covers(merged, wanted, &where))
+		fail_msg("merged, it lacks %s", buf_z(&where));
+	json_t *again = object_merge(merged, wanted);
+	assert_true(json_equal(again, merged));
+	json_decref(again);
+	json_decref(merged);
 	json_decref(wanted);
 	json_decref(live);
+}
+
+// ---- Merging
+
+static struct merge_case {
+	const char *name;
+	const char *live, *wanted, *merged; // YAML
+} merge_cases[] = {
+	{"what others have stays", "{kind: KbsConfig, spec: {KbsDeploymentSpec: {replicas: 3}, KbsEnvVars: {A: b}}}",
+	 "{kind: KbsConfig, spec: {KbsEnvVars: {C: d}, kbsServiceType: NodePort}}",
+	 "{kind: KbsConfig, spec: {KbsDeploymentSpec: {replicas: 3}, KbsEnvVars: {A: b, C: d}, kbsServiceType: NodePort}}"},
+	{"what is wanted wins", "{kind: KbsConfig, spec: {KbsEnvVars: {A: b}, kbsServiceType: ClusterIP}}",
+	 "{kind: KbsConfig, spec: {KbsEnvVars: {A: c}, kbsServiceType: NodePort}}",
+	 "{kind: KbsConfig, spec: {KbsEnvVars: {A: c}, kbsServiceType: NodePort}}"},
+	{"a set grows", "{kind: KbsConfig, spec: {kbsSecretResources: [b, a]}}",
+	 "{kind: KbsConfig, spec: {kbsSecretResources: [c, a]}}",
+	 "{kind: KbsConfig, spec: {kbsSecretResources: [b, a, c]}}"},
+	{"a list with keys", "{kind: KbsConfig, spec: {imagePullSecrets: [{name: a, x: y}, {name: b}]}}",
+	 "{kind: KbsConfig, spec: {imagePullSecrets: [{name: c}, {name: a, z: z}]}}",
+	 "{kind: KbsConfig, spec: {imagePullSecrets: [{name: a, x: y, z: z}, {name: b}, {name: c}]}}"},
+	{"any other list is replaced", "{kind: KbsConfig, spec: {kbsLocalCertCacheSpec: {secrets: [{secretName: a}]}}}",
+	 "{kind: KbsConfig, spec: {kbsLocalCertCacheSpec: {secrets: [{secretName: b}]}}}",
+	 "{kind: KbsConfig, spec: {kbsLocalCertCacheSpec: {secrets: [{secretName: b}]}}}"},
+	{"so is a map as a whole", "{kind: Service, spec: {selector: {a: b}}}", "{kind: Service, spec: {selector: {c: d}}}",
+	 "{kind: Service, spec: {selector: {c: d}}}"},
+	{"of another type", "{kind: A, a: [b], c: {d: e}, f: g}", "{kind: A, a: {b: c}, c: d, f: [g]}",
+	 "{kind: A, a: {b: c}, c: d, f: [g]}"},
+};
+
+static void test_merge(void **state)
+{
+	const struct merge_case *c = *state;
+	json_t *live = yaml_tree(c->live);
+	json_t *wanted = yaml_tree(c->wanted);
+	json_t *expected = yaml_tree(c->merged);
+	json_t *before = json_deep_copy(live);
+	json_t *merged = object_merge(live, wanted);
+	if (!json_equal(merged, expected)) {
+		char *text = json_dumps(merged, 0);
+		fail_msg("got %s", text);
+	}
+	assert_true(json_equal(live, before));
+	json_decref(live);
+	json_decref(wanted);
+	json_decref(expected);
+	json_decref(before);
+	json_decref(merged);
 }
 
 // ---- Properties, over the objects below and over all that goldens have
@@ -378,6 +434,7 @@ int main(void)
 {
 	static struct tests tests;
 	ADD_TABLE(&tests, diff_cases, test_diff);
+	ADD_TABLE(&tests, merge_cases, test_merge);
 	tests_add(&tests, "whatever is missing or another is noticed, and more isn't", test_properties, NULL);
 	tests_add(&tests, "the same over all goldens", test_goldens, NULL);
 	return tests_run("object diff", &tests);
