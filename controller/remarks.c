@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/mem.h"
+#include "controller/certificate.h"
 
 // Where the list is full, the last one of the lowest level makes room for a worse one; the others stay in their order.
 static struct remark *make_room(struct remarks *r, enum remark_level level)
@@ -37,6 +38,17 @@ void remarks_add(struct remarks *r, enum remark_level level, enum remark_about a
 	struct remark *slot = make_room(r, level);
 	if (slot != NULL)
 		*slot = (struct remark){level, about, reason, xstrdup(text)};
+}
+
+void remarks_add_certificate(struct remarks *r, const struct certificate_report *report)
+{
+	static const enum remark_level levels[] = {
+		[CERTIFICATE_ERROR] = REMARK_ERROR, [CERTIFICATE_WARNING] = REMARK_WARNING, [CERTIFICATE_NOTE] = REMARK_NOTE};
+	for (size_t i = 0; i < report->nproblems; i++) {
+		const struct certificate_problem *problem = &report->problems[i];
+		remarks_add(r, levels[problem->level], ABOUT_CERTIFICATE, certificate_problem_names[problem->code], "%s",
+					problem->text);
+	}
 }
 
 void remarks_append(struct remarks *r, const struct remarks *more)

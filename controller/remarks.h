@@ -40,6 +40,9 @@ void remarks_append(struct remarks *r, const struct remarks *more) __attribute__
 // The first of the highest level that is at least `level`, about that or, with -1, about anything; NULL for none.
 const struct remark *remarks_worst(const struct remarks *r, enum remark_level level, int about)
 	__attribute__((nonnull));
+struct certificate_report;
+// What is wrong with a certificate.
+void remarks_add_certificate(struct remarks *r, const struct certificate_report *report) __attribute__((nonnull));
 void remarks_release(struct remarks *r) __attribute__((nonnull));
 #define CLEANUP_REMARKS CLEANUP(remarks_release)
 

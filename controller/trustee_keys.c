@@ -18,30 +18,6 @@
 
 // ---- Values
 
-bool secret_text_read(const json_t *secret, const char *key, struct secret_text *ret)
-{
-	struct error err;
-	*ret = (struct secret_text){0};
-	// A file's may have it in plain; the API server hands out data alone.
-	const json_t *plain = json_object_get(json_object_get(secret, "stringData"), key);
-	const json_t *coded = json_object_get(json_object_get(secret, "data"), key);
-	const json_t *value = json_is_string(plain) ? plain : coded;
-	if (!json_is_string(value))
-		return true;
-	struct str text = {json_string_value(value), json_string_length(value)};
-	ret->text = secret_buf(text.n);
-	ret->there = true;
-	if (value == plain)
-		buf_add_str(&ret->text, text);
-	return value == plain || base64_decode(text, &ret->text, &err) == 0;
-}
-
-void secret_text_release(struct secret_text *t)
-{
-	secret_buf_release(&t->text);
-	t->there = false;
-}
-
 json_t *parts_secret_body(const char *key, struct str value)
 {
 	CLEANUP_SECRET_BUF struct buf coded = secret_buf((value.n + 2) / 3 * 4);
@@ -70,6 +46,11 @@ static void put_live(struct parts *p, const char *suffix, const char *component,
 		put(p, suffix, component, key, secret_text_str(value));
 	else if (parts_live(p, &KUBE_SECRETS, name) != NULL)
 		parts_put(p, &KUBE_SECRETS, TAKE_PTR(name), component, NULL);
+}
+
+static void note_made(struct parts *p, const char *suffix)
+{
+	p->out->made[p->out->nmade++] = parts_name(p, suffix);
 }
 
 // ---- A certificate with its key, from one Secret of an admin's into two of ours
@@ -140,17 +121,6 @@ static void check(const struct parts *p, const struct pair_kind *kind, const cha
 					  ret);
 }
 
-static void remark_report(struct parts *p, const struct certificate_report *report)
-{
-	static const enum remark_level levels[] = {
-		[CERTIFICATE_ERROR] = REMARK_ERROR, [CERTIFICATE_WARNING] = REMARK_WARNING, [CERTIFICATE_NOTE] = REMARK_NOTE};
-	for (size_t i = 0; i < report->nproblems; i++) {
-		const struct certificate_problem *problem = &report->problems[i];
-		remarks_add(&p->out->remarks, levels[problem->level], ABOUT_CERTIFICATE,
-					certificate_problem_names[problem->code], "%s", problem->text);
-	}
-}
-
 // The values of a Secret of type kubernetes.io/tls. false: one of them is none.
 static bool read_given(const json_t *secret, struct pair *ret)
 {
@@ -185,7 +155,7 @@ static bool take_given(struct parts *p, const struct pair_kind *kind, const char
 	CLEANUP_FREE char *what = xasprintf("%s: Secret \"%s\"", kind->field, name);
 	CLEANUP_CERTIFICATE_REPORT struct certificate_report report;
 	check(p, kind, what, ret, &report);
-	remark_report(p, &report);
+	remarks_add_certificate(&p->out->remarks, &report);
 	note_times(p, &report);
 	*ret_not_after_s = report.not_after_s;
 	return certificate_usable(&report);
@@ -301,6 +271,7 @@ static int put_own_signer(struct parts *p, struct error *err)
 		int rc = make_signer(p, &own, err);
 		if (rc < 0)
 			return rc;
+		note_made(p, SUFFIX_TOKEN_KEY);
 		certificate_report_release(&report);
 		check(p, &token, "the token signer", &own, &report);
 	}
@@ -340,6 +311,7 @@ static int put_auth(struct parts *p, struct error *err)
 		int rc = certificate_make_admin_keys(&private_key.text, &public_key.text, err);
 		if (rc < 0)
 			return rc;
+		note_made(p, SUFFIX_AUTH);
 	}
 	json_t *body = parts_secret_body("privateKey", secret_text_str(&private_key));
 	json_t *other = parts_secret_body("publicKey", secret_text_str(&public_key));

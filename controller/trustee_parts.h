@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
-#include "common/str.h"
+#include "controller/secret_text.h"
 #include "controller/trustee_dialect.h"
 #include "controller/trustee_render.h"
 
@@ -79,21 +79,5 @@ int parts_put_secrets(struct parts *p, struct error *err) __attribute__((warn_un
 // The body of a Secret with one key.
 json_t *parts_secret_body(const char *key, struct str value)
 	__attribute__((warn_unused_result, nonnull, returns_nonnull));
-
-// A value of a Secret, wiped on release.
-struct secret_text {
-	struct buf text;
-	bool there;
-};
-// false: it is there, and no base64. Any earlier content of ret is overwritten, not released.
-bool secret_text_read(const json_t *secret, const char *key, struct secret_text *ret)
-	__attribute__((warn_unused_result, nonnull(2, 3)));
-void secret_text_release(struct secret_text *t) __attribute__((nonnull));
-#define CLEANUP_SECRET_TEXT CLEANUP(secret_text_release)
-
-static inline struct str secret_text_str(const struct secret_text *t)
-{
-	return t->there ? buf_str(&t->text) : (struct str){0};
-}
 
 #endif

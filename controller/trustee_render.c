@@ -350,6 +350,8 @@ void trustee_rendering_release(struct trustee_rendering *r)
 	rendered_release(&r->objects);
 	remarks_release(&r->remarks);
 	free(r->ca);
+	for (size_t i = 0; i < r->nmade; i++)
+		free(r->made[i]);
 	*r = (struct trustee_rendering){0};
 }
 

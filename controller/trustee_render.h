@@ -26,6 +26,7 @@
 #include "controller/rendered.h"
 
 #define TRUSTEE_SIGNER_DAYS 3650
+#define TRUSTEE_MADE_MAX 2 // the admin's keys, the signer of tokens
 
 // What a profile's initdata hashes to. 0; -ENOENT: there is no such profile; -EAGAIN: it isn't known yet; -EINVAL: there
 // never was a good one. err: for people, with the remedy.
@@ -57,6 +58,9 @@ struct trustee_rendering {
 	int64_t not_after_s;
 	char *ca;             // PEM, new: what guests must trust to reach it
 	int64_t look_again_s; // when a certificate changes its standing by time alone, since 1970; 0: never
+	// Names of Secrets (new) whose keys were made just now, as there were none that are good.
+	char *made[TRUSTEE_MADE_MAX];
+	size_t nmade;
 };
 
 // Any earlier content of ret is overwritten, not released. What is wrong with the inputs is a remark: then the objects that
