@@ -241,8 +241,9 @@ static json_t *variables(const struct pod *p, enum container c, struct remarks *
 	json_t *all = json_object();
 	const char *name;
 	json_t *value;
-	json_object_foreach ((json_t *)(uintptr_t)p->spec->env, name, value)
+	json_object_foreach ((json_t *)(uintptr_t)p->spec->env, name, value) {
 		kbs_set(all, name, variable(name, json_string_value(value)));
+	}
 	if (c == KBS)
 		add_session_variables(p->spec, all, remarks);
 	json_t *list = json_object_size(all) > 0 ? json_array() : NULL;

@@ -111,8 +111,9 @@ const char **kbs_sorted_keys(const json_t *object)
 	size_t n = 0;
 	const char *key;
 	json_t *value;
-	json_object_foreach ((json_t *)(uintptr_t)object, key, value)
+	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
 		keys[n++] = key;
+	}
 	qsort(keys, n, sizeof(*keys), compare_names);
 	return keys;
 }
@@ -170,8 +171,9 @@ static void add_secrets(struct volume *v)
 	json_t *set = json_object();
 	size_t i;
 	json_t *name;
-	json_array_foreach (v->in->spec->secret_resources, i, name)
+	json_array_foreach (v->in->spec->secret_resources, i, name) {
 		kbs_set(set, json_string_value(name), json_true());
+	}
 	CLEANUP_FREE const char **names = kbs_sorted_keys(set);
 	for (size_t k = 0; k < json_object_size(set); k++)
 		add_secret(v, names[k]);

@@ -66,6 +66,7 @@ def suites(python):
     yield "kube/informer-tsan", [system, "tests/kube/test_informer.py", f"{TSAN}/tests/informer_probe"], 900
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
+    yield "e2e/kbs-render", [system, "tests/e2e/test_kbs_render.py"], 300
     yield "e2e/trustee-crds", [system, "tests/e2e/test_trustee_crds.py", "build/bin/coco-webhook"], 300
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
     yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600

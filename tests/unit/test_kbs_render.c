@@ -176,14 +176,20 @@ static json_t *as_read(const json_t *object)
 	return ret;
 }
 
-static void write_all(const struct world_of *w, struct buf *out)
+static void write_remark(const struct remark *m, struct buf *out)
 {
 	static const char *const levels[] = {"note", "warning", "error"};
 	static const char *const abouts[] = {"spec", "certificate", "route", "resources"};
+	buf_addf(out, "%s, %s, %s: %s", levels[m->level], abouts[m->about], m->reason, m->message);
+}
+
+static void write_all(const struct world_of *w, struct buf *out)
+{
 	struct error err;
 	for (size_t i = 0; i < w->remarks.n; i++) {
-		const struct remark *m = &w->remarks.v[i];
-		buf_addf(out, "# %s, %s, %s: %s\n", levels[m->level], abouts[m->about], m->reason, m->message);
+		buf_addz(out, "# ");
+		write_remark(&w->remarks.v[i], out);
+		buf_addc(out, '\n');
 	}
 	for (size_t i = 0; i < w->rendered.n; i++) {
 		const struct rendered_object *o = &w->rendered.v[i];
@@ -462,6 +468,281 @@ static void test_paths(void **state)
 	tear_down(&w);
 }
 
+// ---- What is missing
+
+struct missing_case {
+	const char *name;
+	struct render_case render;
+	const char *said; // the worst remark, as goldens have it
+	bool rendered;    // the Deployment, all the same
+};
+
+#define CASE(text, gone) .render = {.spec = text, .without = gone}
+#define SESSIONS "sessionStorage: {type: Redis, secretRef: {name: sessions, key: url}}"
+
+static struct missing_case missing_cases[] = {
+	{"nothing is missing", CASE(RESTRICTED, NULL), NULL, true},
+	{"configuration: unset", CASE(AUTH, NULL),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is unset; set it to the ConfigMap with the key "
+	 "\"kbs-config.toml\"",
+	 false},
+	{"configuration: empty name", CASE("kbsConfigMapName: ''", NULL),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is unset; set it to the ConfigMap with the key "
+	 "\"kbs-config.toml\"",
+	 false},
+	{"configuration", CASE(RESTRICTED, "ConfigMap/config"),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is ConfigMap \"config\", which isn't there; create it, with "
+	 "the key \"kbs-config.toml\"",
+	 false},
+	{"configuration: key", CASE(RESTRICTED, "ConfigMap/config#kbs-config.toml"),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is ConfigMap \"config\", which has no key "
+	 "\"kbs-config.toml\"; add it",
+	 false},
+	{"configuration: with Vault, of a Secret", CASE(RESTRICTED ", " VAULT "}", "Secret/config"),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is Secret \"config\", which isn't there; create it, with "
+	 "the "
+	 "key \"kbs-config.toml\"",
+	 false},
+	{"configuration: with Vault, no ConfigMap", CASE(RESTRICTED ", " VAULT "}", "ConfigMap/config"), NULL, true},
+	{"configuration: with Redis, of a Secret", CASE(RESTRICTED ", " SESSIONS, "Secret/config"),
+	 "error, spec, ReferenceMissing: spec.kbsConfigMapName is Secret \"config\", which isn't there; create it, with "
+	 "the "
+	 "key \"kbs-config.toml\"",
+	 false},
+	{"resource policy", CASE(RESTRICTED, "ConfigMap/resource-policy"),
+	 "error, spec, ReferenceMissing: spec.kbsResourcePolicyConfigMapName is ConfigMap \"resource-policy\", which isn't "
+	 "there; create it, with the key \"resource-policy.rego\"",
+	 false},
+	{"resource policy: key", CASE(RESTRICTED, "ConfigMap/resource-policy#resource-policy.rego"),
+	 "error, spec, ReferenceMissing: spec.kbsResourcePolicyConfigMapName is ConfigMap \"resource-policy\", which has "
+	 "no "
+	 "key \"resource-policy.rego\"; add it",
+	 false},
+	{"CPU policy", CASE(RESTRICTED, "ConfigMap/cpu"),
+	 "error, spec, ReferenceMissing: spec.kbsAttestationPolicyConfigMapName is ConfigMap \"cpu\", which isn't there; "
+	 "create it, with the key \"default_cpu.rego\"",
+	 false},
+	{"GPU policy: key", CASE(RESTRICTED, "ConfigMap/gpu#default_gpu.rego"),
+	 "error, spec, ReferenceMissing: spec.kbsGpuAttestationPolicyConfigMapName is ConfigMap \"gpu\", which has no key "
+	 "\"default_gpu.rego\"; add it",
+	 false},
+	{"reference values", CASE(RESTRICTED, "ConfigMap/references"),
+	 "error, spec, ReferenceMissing: spec.kbsRvpsRefValuesConfigMapName is ConfigMap \"references\", which isn't "
+	 "there; "
+	 "create it, with the key \"reference_value\"",
+	 false},
+	{"as-config", CASE(RESTRICTED ", " MICROSERVICES, "ConfigMap/as"),
+	 "error, spec, ReferenceMissing: spec.kbsAsConfigMapName is ConfigMap \"as\", which isn't there; create it, with "
+	 "the "
+	 "key \"as-config.json\"",
+	 false},
+	{"rvps-config: key", CASE(RESTRICTED ", " MICROSERVICES, "ConfigMap/rvps#rvps-config.json"),
+	 "error, spec, ReferenceMissing: spec.kbsRvpsConfigMapName is ConfigMap \"rvps\", which has no key "
+	 "\"rvps-config.json\"; add it",
+	 false},
+	{"as-config, where there is no such container", CASE(RESTRICTED ", kbsAsConfigMapName: nowhere", NULL), NULL, true},
+	{"auth", CASE(RESTRICTED, "Secret/kbs-auth"),
+	 "error, spec, ReferenceMissing: spec.kbsAuthSecretName is Secret \"kbs-auth\", which isn't there; create it, with "
+	 "the key \"publicKey\"",
+	 false},
+	{"auth: key", CASE(RESTRICTED, "Secret/kbs-auth#publicKey"),
+	 "error, spec, ReferenceMissing: spec.kbsAuthSecretName is Secret \"kbs-auth\", which has no key \"publicKey\"; "
+	 "add "
+	 "it",
+	 false},
+	{"auth: the other key is no business of ours", CASE(RESTRICTED, "Secret/kbs-auth#privateKey"), NULL, true},
+	{"https key", CASE(RESTRICTED, "Secret/kbs-https-key"),
+	 "error, certificate, ReferenceMissing: spec.kbsHttpsKeySecretName is Secret \"kbs-https-key\", which isn't there; "
+	 "create it, with the key \"privateKey\"",
+	 false},
+	{"https certificate: key", CASE(RESTRICTED, "Secret/kbs-https-cert#certificate"),
+	 "error, certificate, ReferenceMissing: spec.kbsHttpsCertSecretName is Secret \"kbs-https-cert\", which has no key "
+	 "\"certificate\"; add it",
+	 false},
+	{"token key: key", CASE(RESTRICTED, "Secret/kbs-token-key#token.key"),
+	 "error, certificate, ReferenceMissing: spec.kbsAttestationKeySecretName is Secret \"kbs-token-key\", which has no "
+	 "key \"token.key\"; add it",
+	 false},
+	{"token certificate", CASE(RESTRICTED, "Secret/kbs-token-cert"),
+	 "error, certificate, ReferenceMissing: spec.kbsAttestationCertSecretName is Secret \"kbs-token-cert\", which "
+	 "isn't "
+	 "there; create it, with the key \"token.crt\"",
+	 false},
+	{"https: one of two", CASE(PERMISSIVE ", kbsHttpsKeySecretName: kbs-https-key", NULL),
+	 "error, certificate, ReferenceMissing: spec.kbsHttpsCertSecretName is unset, but spec.kbsHttpsKeySecretName is "
+	 "set; "
+	 "set both, or none for plain HTTP",
+	 false},
+	{"https: the other of two", CASE(PERMISSIVE ", kbsHttpsCertSecretName: kbs-https-cert", NULL),
+	 "error, certificate, ReferenceMissing: spec.kbsHttpsKeySecretName is unset, but spec.kbsHttpsCertSecretName is "
+	 "set; "
+	 "set both, or none for plain HTTP",
+	 false},
+	{"Vault's CA",
+	 CASE(RESTRICTED ", " VAULT ", caSecretRef: {name: vault-ca, key: ca.pem}}", "Secret/vault-ca#ca.pem"),
+	 "error, spec, ReferenceMissing: spec.vault.caSecretRef is Secret \"vault-ca\", which has no key \"ca.pem\"; add "
+	 "it",
+	 false},
+	{"sessions", CASE(RESTRICTED ", " SESSIONS, "Secret/sessions"),
+	 "error, spec, ReferenceMissing: spec.sessionStorage.secretRef is Secret \"sessions\", which isn't there; create "
+	 "it, "
+	 "with the key \"url\"",
+	 false},
+	{"cert cache", CASE(RESTRICTED ", kbsLocalCertCacheSpec: {secrets: [{secretName: hwid-1}]}", "Secret/hwid-1"),
+	 "error, spec, ReferenceMissing: spec.kbsLocalCertCacheSpec.secrets[0].secretName is Secret \"hwid-1\", which "
+	 "isn't "
+	 "there; create it",
+	 false},
+	{"pull secret", CASE(RESTRICTED ", imagePullSecrets: [{name: pull-1}, {name: pull-2}]", "Secret/pull-2"),
+	 "warning, spec, ReferenceMissing: spec.imagePullSecrets[1].name is Secret \"pull-2\", which isn't there; create "
+	 "it "
+	 "(images are pulled without it)",
+	 true},
+	{"IBM SE", CASE(RESTRICTED ", ibmSEConfigSpec: {certStorePvc: ibmse}", "PersistentVolumeClaim/ibmse"),
+	 "warning, spec, ReferenceMissing: spec.ibmSEConfigSpec.certStorePvc is PersistentVolumeClaim \"ibmse\", which "
+	 "isn't "
+	 "there; create it (the pods wait for it)",
+	 true},
+	{"image policy",
+	 CASE(RESTRICTED ", imagePolicy: {configMapKeyRef: {name: images, key: policy}}", "ConfigMap/images"),
+	 "warning, resources, ConfigMapMissing: spec.imagePolicy.configMapKeyRef is ConfigMap \"images\", which isn't "
+	 "there; "
+	 "create it, with the key \"policy\" (guests that need the policy run no image)",
+	 true},
+	{"a Secret to serve", CASE(RESTRICTED ", kbsSecretResources: [app]", "Secret/app"),
+	 "warning, resources, SecretMissing: spec.kbsSecretResources[0] is Secret \"app\", which isn't there; create it "
+	 "(all "
+	 "others are served)",
+	 true},
+	{"a Secret to serve, but Vault does", CASE(RESTRICTED ", kbsSecretResources: [app], " VAULT "}", "Secret/app"),
+	 NULL, true},
+	{"too old", CASE(RESTRICTED ", trusteeVersion: '0.14'", NULL),
+	 "error, spec, VersionNotSupported: spec.trusteeVersion is 0.14 (image r/kbs:built-in-as-v0.21.0); nothing before "
+	 "0.15 "
+	 "can be run: take a newer image, and say which release it holds",
+	 false},
+	{"an image that is too old", CASE(RESTRICTED ", image: 'r/kbs:v0.13.0'", NULL),
+	 "error, spec, VersionNotSupported: spec.trusteeVersion is unset (image r/kbs:v0.13.0); nothing before 0.15 can be "
+	 "run: take a newer image, and say which release it holds",
+	 false},
+};
+
+static void test_missing(void **state)
+{
+	const struct missing_case *c = *state;
+	struct world_of w;
+	render(&w, &c->render);
+	const struct remark *worst = remarks_worst(&w.remarks, REMARK_WARNING, -1);
+	CLEANUP_BUF struct buf said = BUF_INIT(TEXT_MAX);
+	if (worst != NULL)
+		write_remark(worst, &said);
+	assert_text(worst != NULL ? buf_z(&said) : NULL, c->said);
+	assert_int_equal(deployment_of(&w) != NULL, c->rendered);
+	// Never to be deleted, whatever is missing; and there is an address in any case.
+	CLEANUP_FREE char *name = kbs_deployment_name(&w.spec);
+	assert_true(rendered_wants(&w.rendered, &KUBE_DEPLOYMENTS, name));
+	assert_non_null(rendered_find(&w.rendered, &KUBE_SERVICES, "kbs-service"));
+	tear_down(&w);
+}
+
+// ---- What makes new pods
+
+static char *template_text(const struct render_case *c, const char *object, const char *changed)
+{
+	struct world_of w;
+	set_up(&w, c);
+	if (object != NULL)
+		(void)json_object_set_new(w.objects, object, yaml_tree(changed));
+	kbs_render(&w.in, &w.rendered, &w.remarks);
+	char *text = json_dumps(template_of(&w), JSON_SORT_KEYS);
+	assert_non_null(text);
+	tear_down(&w);
+	return text;
+}
+
+struct rollout_case {
+	const char *name;
+	struct render_case render;
+	const char *object, *changed; // an object that is another afterwards
+	const char *spec;             // NULL, or another spec
+	bool rolls;
+};
+
+static struct rollout_case rollout_cases[] = {
+	{"rollout: a configuration", CASE(RESTRICTED, NULL), "ConfigMap/config", "{data: {kbs-config.toml: '99'}}", NULL,
+	 true},
+	{"rollout: a certificate", CASE(RESTRICTED, NULL), "Secret/kbs-https-cert", "{data: {certificate: '99'}}", NULL,
+	 true},
+	{"rollout: a label", CASE(RESTRICTED, NULL), "Secret/kbs-https-cert",
+	 "{metadata: {labels: {a: b}, resourceVersion: '7'}, data: {certificate: '13'}}", NULL, false},
+	{"rollout: sessions' address", CASE(RESTRICTED ", " SESSIONS, NULL), "Secret/sessions", "{data: {url: '99'}}", NULL,
+	 true},
+	{"rollout: another key of what is served", CASE(RESTRICTED ", kbsSecretResources: [app]", NULL), "Secret/app",
+	 "{data: {key2: '18', key1: '19', key3: '1'}}", NULL, true},
+	{"rollout: a Secret of somebody else", CASE(RESTRICTED, NULL), "Secret/app", "{data: {a: '1'}}", NULL, false},
+	{"rollout: a pull secret", CASE(RESTRICTED ", imagePullSecrets: [{name: pull-1}]", NULL), "Secret/pull-1",
+	 "{data: {.dockerconfigjson: '99'}}", NULL, false},
+	{"rollout: replicas", CASE(RESTRICTED, NULL), NULL, NULL, RESTRICTED ", KbsDeploymentSpec: {replicas: 4}", false},
+	{"rollout: resources in another order", CASE(RESTRICTED ", kbsSecretResources: [app, app.example.com]", NULL), NULL,
+	 NULL, RESTRICTED ", kbsSecretResources: [app.example.com, app]", false},
+	{"rollout: variables in another order", CASE(RESTRICTED ", KbsEnvVars: {A: '1', B: '2'}", NULL), NULL, NULL,
+	 RESTRICTED ", KbsEnvVars: {B: '2', A: '1'}", false},
+	{"rollout: an image policy's text", CASE(RESTRICTED ", imagePolicy: {securityPolicy: '{\"default\": []}'}", NULL),
+	 NULL, NULL, RESTRICTED ", imagePolicy: {securityPolicy: '{\"default\": [{}]}'}", true},
+	{"rollout: exposure", CASE(RESTRICTED, NULL), NULL, NULL, RESTRICTED ", exposure: {type: None}", false},
+	{"rollout: hold, and a certificate", .render = {.spec = RESTRICTED, .live = ANNOTATION_CONTENT ": before"},
+	 "Secret/kbs-https-cert", "{data: {certificate: '99'}}", NULL, false},
+	{"rollout: hold of upstream's Deployment", .render = {.spec = RESTRICTED, .live = "a: b"}, "Secret/kbs-https-cert",
+	 "{data: {certificate: '99'}}", NULL, false},
+};
+
+static void test_rollout(void **state)
+{
+	const struct rollout_case *c = *state;
+	struct render_case after = c->render;
+	if (c->spec != NULL)
+		after.spec = c->spec;
+	CLEANUP_FREE char *x = template_text(&c->render, NULL, NULL);
+	CLEANUP_FREE char *y = template_text(&after, c->object, c->changed);
+	assert_int_equal(strcmp(x, y) != 0, c->rolls);
+}
+
+// ---- Names
+
+struct name_case {
+	const char *name;
+	const char *kbs;      // the KbsConfig's
+	const char *instance; // label
+};
+
+static struct name_case name_cases[] = {
+	{"name: of a TrusteeConfig's", "a-kbs-config", "a"},
+	{"name: of its own", "mine", "mine"},
+	{"name: nothing before the suffix", "kbs-config", "kbs-config"},
+	{"name: no label without the suffix", "a--kbs-config", "a--kbs-config"},
+	{"name: dots", "a.b-kbs-config", "a.b"},
+	{"name: 63", "a23456789012345678901234567890123456789012345678901234567890123-kbs-config",
+	 "a23456789012345678901234567890123456789012345678901234567890123"},
+	{"name: 64", N64 "-kbs-config", "a234567890123456789012345678901234567890123456789012-d882fd43b0"},
+	{"name: 253", N253, "a234567890123456789012345678901234567890123456789012-e6b8eee794"},
+};
+
+static void test_name(void **state)
+{
+	const struct name_case *c = *state;
+	const struct render_case render_it = {.spec = PERMISSIVE ", imagePolicy: {securityPolicy: '{\"default\": []}'}",
+										  .kbs = c->kbs};
+	struct world_of w;
+	render(&w, &render_it);
+	assert_text(kube_label(template_of(&w), LABEL_INSTANCE), c->instance);
+	assert_text(kube_annotation(template_of(&w), ANNOTATION_KBS_CONFIG), c->kbs);
+	for (size_t i = 0; i < w.rendered.n; i++) {
+		assert_text(kube_label(w.rendered.v[i].object, LABEL_INSTANCE), c->instance);
+		assert_true(is_subdomain(w.rendered.v[i].name));
+	}
+	tear_down(&w);
+}
+
 static struct {
 	const char *name;
 	CMUnitTestFunction run;
@@ -486,6 +767,9 @@ int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, golden_cases, test_golden);
+	ADD_TABLE(&t, missing_cases, test_missing);
+	ADD_TABLE(&t, rollout_cases, test_rollout);
+	ADD_TABLE(&t, name_cases, test_name);
 	add_properties(&t);
 	return tests_run("kbs_render", &t);
 }
