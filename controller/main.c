@@ -23,6 +23,7 @@
 #include "common/told.h"
 #include "common/version.h"
 #include "controller/profiles.h"
+#include "controller/trustees.h"
 
 #define TICK_MS 1000
 #define WORKERS 2
@@ -35,6 +36,7 @@ static const char *arg_plain_listen = "0.0.0.0:8080";
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
 static const char *arg_lease_namespace;
 static const char *arg_log_level = "info";
+static const char *arg_kbs_image, *arg_kbs_grpc_image, *arg_as_image, *arg_rvps_image;
 
 static const struct option_spec options[] = {
 	{"kubeconfig", 0, "FILE", "COCO_KUBECONFIG",
@@ -47,14 +49,24 @@ static const struct option_spec options[] = {
 	{"leader-elect-namespace", 0, "NS", "COCO_LEADER_ELECT_NAMESPACE",
 	 "namespace of the Lease by which one replica leads; default: the system namespace", &arg_lease_namespace, NULL,
 	 NULL, NULL},
+	{"kbs-image", 0, "IMAGE", "COCO_KBS_IMAGE", "image of the KBS, where a resource names none", &arg_kbs_image, NULL,
+	 NULL, NULL},
+	{"kbs-grpc-image", 0, "IMAGE", "COCO_KBS_GRPC_IMAGE", "the same with MicroservicesDeployment", &arg_kbs_grpc_image,
+	 NULL, NULL, NULL},
+	{"as-image", 0, "IMAGE", "COCO_AS_IMAGE", "image of the attestation service, with MicroservicesDeployment",
+	 &arg_as_image, NULL, NULL, NULL},
+	{"rvps-image", 0, "IMAGE", "COCO_RVPS_IMAGE", "image of the reference value provider, with MicroservicesDeployment",
+	 &arg_rvps_image, NULL, NULL, NULL},
 	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
 };
 
 static const struct command_spec command = {
 	.name = "coco-controller",
 	.usage = "[options]",
-	.about = "Reconciles ConfidentialProfiles: compiles each and says in its status whether pods can use it, and what\n"
-			 "their initdata hashes to. One replica leads, the others stand by.",
+	.about =
+		"Makes a running Trustee of each TrusteeConfig and KbsConfig, and keeps it as they say. Compiles\n"
+		"ConfidentialProfiles, and says in their status whether pods can use them, and what their initdata hashes\n"
+		"to. One replica leads, the others stand by.",
 	.options = options,
 	.noptions = sizeof(options) / sizeof(options[0]),
 };
@@ -65,8 +77,10 @@ struct program {
 	struct catalog_feed *feed;
 	struct kube_events *events;
 	struct profiles profiles;
-	pthread_mutex_t workers_lock;     // of the two below
-	struct workers *workers;          // while this replica leads
+	struct trustees *trustees;
+	pthread_mutex_t workers_lock; // of the three below
+	struct workers *workers;      // while this replica leads
+	struct workers *trustee_workers;
 	bool stopping;                    // none may be started any more
 	struct kube_client *lease_client; // its own, so that no other request holds a renewal up
 	struct lease *lease;
@@ -97,13 +111,26 @@ static void log_failed(void *ctx, const char *key, const struct error *err, int6
 			 LOG_I("nextTryMs", next_ms));
 }
 
+static void log_trustee_failed(void *ctx, const char *key, const struct error *err, int64_t next_ms)
+{
+	static struct told told = TOLD_INIT;
+	(void)ctx;
+	if (!told_due(&told, err->msg, clock_mono_ms(&clock_real)))
+		return;
+	log_warn("a Trustee can't be brought up to date", LOG_Z("trustee", key), LOG_Z("reason", err->msg),
+			 LOG_I("nextTryMs", next_ms));
+}
+
 static void take_up_changes(struct program *p)
 {
 	struct error err;
 	bool news = catalog_feed_step(p->feed, &err) > 0;
-	if (news)
+	if (news) {
 		profiles_look_at_all(&p->profiles);
-	atomic_store(&p->waits_for, catalog_feed_waits_for(p->feed));
+		trustees_look_at_bindings(p->trustees);
+	}
+	const char *waits_for = catalog_feed_waits_for(p->feed);
+	atomic_store(&p->waits_for, waits_for != NULL ? waits_for : trustees_wait_for(p->trustees));
 	(void)footprint_note(&p->footprint, news);
 }
 
@@ -117,6 +144,8 @@ static void on_started(void *ctx)
 		log_info("leading", LOG_Z("identity", p->identity));
 		p->workers = workers_start(p->profiles.queue, "profile", WORKERS, profiles_reconcile, log_failed, &p->profiles,
 								   &clock_real);
+		p->trustee_workers = workers_start(trustees_queue(p->trustees), "trustee", WORKERS, trustees_reconcile,
+										   log_trustee_failed, p->trustees, &clock_real);
 	}
 	(void)pthread_mutex_unlock(&p->workers_lock);
 }
@@ -127,8 +156,10 @@ static void stop_workers(struct program *p)
 	(void)pthread_mutex_lock(&p->workers_lock);
 	p->stopping = true;
 	struct workers *workers = TAKE_PTR(p->workers);
+	struct workers *trustee_workers = TAKE_PTR(p->trustee_workers);
 	(void)pthread_mutex_unlock(&p->workers_lock);
 	workers_stop(workers);
+	workers_stop(trustee_workers);
 }
 
 // Another replica may lead by now: nothing more is written, and the program ends, to start over as a candidate.
@@ -202,6 +233,28 @@ static void append_metrics(void *ctx, struct buf *out)
 
 // ---- Start and stop
 
+static const char *image(const char *given, const char *otherwise)
+{
+	return given != NULL && given[0] != '\0' ? given : otherwise;
+}
+
+static void start_trustees(struct program *p)
+{
+	const struct trustee_world *usual = &TRUSTEE_WORLD_DEFAULT;
+	const struct trustees_config config = {
+		.client = p->session.client,
+		.informers = p->session.informers,
+		.events = p->events,
+		.catalog = &p->catalog,
+		.clock = &clock_real,
+		.world = {.images = {.kbs = image(arg_kbs_image, usual->images.kbs),
+							 .kbs_grpc = image(arg_kbs_grpc_image, usual->images.kbs_grpc),
+							 .as = image(arg_as_image, usual->images.as),
+							 .rvps = image(arg_rvps_image, usual->images.rvps)}},
+	};
+	p->trustees = trustees_start(&config);
+}
+
 static int start(struct program *p, struct error *err)
 {
 	p->plain = (struct plain_server){.not_ready = not_ready, .metrics = append_metrics, .ctx = p};
@@ -230,6 +283,7 @@ static int start(struct program *p, struct error *err)
 		.events = p->events,
 		.queue = workqueue_new("profile", &clock_real),
 	};
+	start_trustees(p);
 	if (start_lease(p, err) < 0)
 		return -err->code;
 	log_info("started", LOG_Z("version", COCO_VERSION), LOG_Z("server", p->session.config->server),
@@ -246,6 +300,7 @@ static void stop(struct program *p)
 	kube_client_free(p->lease_client);
 	kube_events_stop(p->events);
 	kube_session_stop(&p->session);
+	trustees_stop(p->trustees);
 	catalog_feed_stop(p->feed);
 	workqueue_free(p->profiles.queue);
 	kube_session_close(&p->session);

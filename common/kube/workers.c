@@ -53,11 +53,22 @@ static bool worth_another_try(int code)
 	return kube_error_transient(code) || code == EEXIST || code == ECANCELED;
 }
 
-// When the key is tried again by itself; -1 where it isn't.
+static bool is_outage(int code)
+{
+	return code == ECONNREFUSED || code == ECONNRESET || code == EHOSTUNREACH || code == ETIMEDOUT;
+}
+
+// When the key is tried again by itself; -1 where it isn't. While nobody answers, asking costs nobody much, and everything
+// waits for the first answer.
 static int64_t plan_after_failure(struct workers *w, const char *key, int code, int64_t again_ms)
 {
-	if (worth_another_try(code))
-		return workqueue_retry(w->q, key);
+	if (worth_another_try(code)) {
+		int64_t next_ms = workqueue_retry(w->q, key);
+		if (!is_outage(code) || next_ms <= WORKERS_OUTAGE_MS)
+			return next_ms;
+		workqueue_add_after(w->q, key, WORKERS_OUTAGE_MS);
+		return WORKERS_OUTAGE_MS;
+	}
 	workqueue_forget(w->q, key);
 	if (again_ms <= 0)
 		return -1;

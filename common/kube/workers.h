@@ -6,6 +6,7 @@
 #include "common/kube/workqueue.h"
 
 #define WORKERS_MAX 16
+#define WORKERS_OUTAGE_MS 1000 // the longest wait before another try, while the API server isn't reached
 
 struct reconcile_result {
 	// Look at it again after this; 0: not before something changes. Counts after a failure too, where that isn't tried

@@ -1,0 +1,139 @@
+// Where it is reached, and what its status says.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/mem.h"
+#include "controller/kbs_render.h"
+#include "controller/pass.h"
+#include "controller/trustee_render.h"
+#include "controller/trustee_status.h"
+
+struct reach pass_find_reach(struct pass *p, struct remarks *remarks)
+{
+	struct reach r = {0};
+	enum trustee_exposure exposure = kbs_exposure(p->kbs_spec, &p->world);
+	const struct kube_resource *res = kbs_exposure_resource(exposure);
+	CLEANUP_FREE char *service_name = kbs_service_name(p->kbs_spec);
+	CLEANUP_FREE char *name = kbs_exposure_name(p->kbs_spec);
+	json_t *service = view_get(p->t->view, &KUBE_SERVICES, p->ns, service_name);
+	r.to_be_exposed = res != NULL;
+	r.exposed = res != NULL ? view_get(p->t->view, res, p->ns, name) : NULL;
+	r.url = kbs_url(p->kbs, p->kbs_spec, &p->world, service, r.exposed, remarks);
+	json_decref(service);
+	return r;
+}
+
+void reach_release(struct reach *r)
+{
+	free(r->url);
+	json_decref(r->exposed);
+}
+
+// The name that the certificate must be good for: the one that is asked for, or that the cluster chose.
+char *pass_expected_host(struct pass *p)
+{
+	const struct trustee_hosting *h = &p->tc_spec->hosting;
+	if (h->exposure.host != NULL)
+		return xstrdup(h->exposure.host);
+	CLEANUP_REMARKS struct remarks unheard = {0};
+	if (p->kbs_spec == NULL)
+		return NULL;
+	struct reach r = pass_find_reach(p, &unheard);
+	const char *host = r.to_be_exposed && r.url != NULL ? strstr(r.url, "://") : NULL;
+	char *found = host != NULL ? xstrndup((struct str){host + 3, strcspn(host + 3, ":/")}) : NULL;
+	reach_release(&r);
+	return found;
+}
+
+int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
+{
+	bool https = kbs_speaks_https(p->kbs_spec);
+	if (url == NULL || (https && p->state->ca == NULL))
+		return 0;
+	CLEANUP_RENDERED struct rendered r = {0};
+	trustee_render_endpoint(p->tc, url, https ? p->state->ca : NULL, &r);
+	int rc = pass_sync(p, &r, 0, r.n, p->tc, p->tc_spec->hosting.drift, err);
+	// It counts for what the TrusteeConfig's objects are: the next pass finds them as they were left.
+	CLEANUP_FREE char *host = pass_expected_host(p);
+	if (rc == 0 && p->state->version[0] != '\0')
+		pass_version(p, host, p->state->version);
+	return rc;
+}
+
+// ---- Status
+
+static void tell_ready(const struct pass *p, const json_t *object, const json_t *status)
+{
+	const json_t *before = status_condition(object, "Ready");
+	json_auto_t *holder = json_pack("{s:O}", "status", status);
+	const json_t *now = status_condition(holder, "Ready");
+	const char *value = json_string_value(json_object_get(now, "status"));
+	const char *reason = json_string_value(json_object_get(now, "reason"));
+	const char *message = json_string_value(json_object_get(now, "message"));
+	if (value == NULL || reason == NULL || message == NULL ||
+		(before != NULL && json_equal(json_object_get(before, "reason"), json_object_get(now, "reason")) &&
+		 json_equal(json_object_get(before, "message"), json_object_get(now, "message"))))
+		return;
+	kube_event(p->t->config.events, object, strcmp(value, "True") == 0 ? EVENT_NORMAL : EVENT_WARNING, reason,
+			   "Reconcile", message);
+}
+
+static int write_status(struct pass *p, const struct kube_resource *res, const json_t *object, json_t *status,
+						struct error *err)
+{
+	json_t *patch = json_pack("{s:O, s:O, s:{s:s, s:s}, s:O}", "apiVersion", json_object_get(object, "apiVersion"),
+							  "kind", json_object_get(object, "kind"), "metadata", "name", kube_name(object),
+							  "namespace", p->ns, "status", status);
+	json_auto_t *answer = NULL;
+	int rc = kube_apply(p->t->config.client, res, p->ns, "status", patch, MANAGED_BY, true, &answer, err);
+	if (rc == -ENOENT)
+		return 0; // it was deleted meanwhile
+	if (rc < 0)
+		return rc;
+	view_wrote(p->t->view, res, p->ns, kube_name(object), object, answer);
+	return 0;
+}
+
+static int report(struct pass *p, const struct kube_resource *res, const json_t *object,
+				  const struct trustee_status_input *about, bool tell, struct error *err)
+{
+	struct trustee_status_input in = *about;
+	in.object = object;
+	json_t *status = trustee_status(&in);
+	if (status == NULL)
+		return 0;
+	int rc = write_status(p, res, object, status, err);
+	if (rc == 0 && tell)
+		tell_ready(p, object, status);
+	json_decref(status);
+	return rc;
+}
+
+int pass_report(struct pass *p, const struct reach *reach, struct error *err)
+{
+	char now[CLOCK_TEXT_MAX];
+	clock_text(clock_wall_ms(p->t->config.clock) * 1000, 0, now);
+	CLEANUP_FREE char *deployment_name = p->kbs_spec != NULL ? kbs_deployment_name(p->kbs_spec) : NULL;
+	json_t *deployment =
+		deployment_name != NULL ? view_get(p->t->view, &KUBE_DEPLOYMENTS, p->ns, deployment_name) : NULL;
+	json_auto_t *pods = p->kbs != NULL ? view_pods(p->t->view, p->ns, kube_name(p->kbs)) : NULL;
+	const struct trustee_status_input in = {
+		.kbs = p->kbs,
+		.remarks = &p->remarks,
+		.deployment = deployment,
+		.pods = pods,
+		.https = p->kbs_spec != NULL && kbs_speaks_https(p->kbs_spec),
+		.exposed = reach->to_be_exposed,
+		.permissive = p->tc_spec != NULL && p->tc_spec->profile == TRUSTEE_PERMISSIVE,
+		.synced = !p->failed && !p->held_back,
+		.url = reach->url,
+		.not_after_s = p->not_after_s,
+		.now = now,
+	};
+	int rc = p->tc != NULL ? report(p, &KUBE_TRUSTEE_CONFIGS, p->tc, &in, true, err) : 0;
+	if (rc == 0 && p->kbs != NULL)
+		rc = report(p, &KUBE_KBS_CONFIGS, p->kbs, &in, p->tc == NULL, err);
+	return rc;
+}

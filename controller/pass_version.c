@@ -1,0 +1,114 @@
+// Of what a TrusteeConfig's objects are made, and whether that has changed.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/mem.h"
+#include "controller/pass.h"
+#include "controller/trustee_render.h"
+
+#define VERSION_TEXT_MAX ((size_t)1024 * 1024)
+
+static void add_version(struct buf *text, const struct kube_resource *res, const char *name, const json_t *object)
+{
+	buf_addf(text, "%s %s %s %s\n", res->plural, name, object != NULL ? kube_uid(object) : "",
+			 object != NULL ? kube_resource_version(object) : "");
+}
+
+struct versions {
+	struct pass *pass;
+	json_t *lines; // in any order
+};
+
+static void note_line(struct versions *x, const struct kube_resource *res, const char *name, const json_t *object)
+{
+	CLEANUP_BUF struct buf line = BUF_INIT(ERROR_MSG_MAX);
+	add_version(&line, res, name, object);
+	(void)json_object_set_new(x->lines, buf_z(&line), json_null());
+}
+
+static void note_need(void *ctx, const struct kube_resource *res, const char *name)
+{
+	struct versions *x = ctx;
+	// What an admin may keep in a KbsConfig is in its spec: a status doesn't count.
+	json_t *object = view_get(x->pass->t->view, res, x->pass->ns, name);
+	if (res == &KUBE_KBS_CONFIGS && object != NULL) {
+		CLEANUP_FREE char *generation = xasprintf(
+			"%s %lld", name,
+			(long long)json_integer_value(json_object_get(json_object_get(object, "metadata"), "generation")));
+		note_line(x, res, generation, NULL);
+	} else {
+		note_line(x, res, name, object);
+	}
+	if (res == &KUBE_SECRETS)
+		(void)json_object_set_new(x->pass->secrets, name, json_null());
+	json_decref(object);
+}
+
+static void note_owned(void *ctx, const struct kube_resource *res, const json_t *object)
+{
+	if (res != &KUBE_KBS_CONFIGS)
+		note_line(ctx, res, kube_name(object), object);
+}
+
+int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
+{
+	const struct pass *p = ctx;
+	struct catalog *catalog = catalog_store_get(p->t->config.catalog);
+	int rc = 0;
+	const struct catalog_profile *entry =
+		catalog != NULL ? catalog_profile(catalog, str_from(ns), str_from(name)) : NULL;
+	if (catalog == NULL || (entry != NULL && entry->profile == NULL && entry->problem_code == EAGAIN))
+		rc = error_set(err, EAGAIN, "ConfidentialProfile %s/%s isn't read yet", ns, name);
+	else if (entry == NULL)
+		rc =
+			error_set(err, ENOENT, "ConfidentialProfile %s/%s doesn't exist; create it, or name another one", ns, name);
+	else if (entry->profile == NULL)
+		rc = error_set(err, EINVAL, "ConfidentialProfile %s/%s can't be used: %s", ns, name, entry->problem);
+	else
+		*ret = entry->profile->digests;
+	catalog_unref(catalog);
+	return rc;
+}
+
+static void add_binding_versions(const struct pass *p, struct buf *text)
+{
+	for (size_t i = 0; i < p->tc_spec->nbindings; i++) {
+		const struct trustee_binding *b = &p->tc_spec->bindings[i];
+		struct initdata_digests digests = {0};
+		struct error err;
+		if (!b->profile_given)
+			continue;
+		int rc = pass_find_profile((void *)(uintptr_t)p, b->profile.ns != NULL ? b->profile.ns : p->ns, b->profile.name,
+								   &digests, &err);
+		buf_addf(text, "binding %d ", rc);
+		if (rc == 0)
+			hex_encode(digests.digest.v, digests.digest.n, text);
+		buf_addc(text, '\n');
+	}
+}
+
+// Of all that a TrusteeConfig's objects are made of, and of these objects themselves, as they are now.
+void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX])
+{
+	struct versions x = {p, json_object()};
+	trustee_needs(p->tc, p->tc_spec, note_need, &x);
+	view_owned(p->t->view, p->ns, kube_uid(p->tc), note_owned, &x);
+	CLEANUP_BUF struct buf text = BUF_INIT(VERSION_TEXT_MAX);
+	buf_addf(&text, "%s %lld %s %d\n", kube_uid(p->tc),
+			 (long long)json_integer_value(json_object_get(json_object_get(p->tc, "metadata"), "generation")),
+			 host != NULL ? host : "", p->world.served.route);
+	add_binding_versions(p, &text);
+	CLEANUP_FREE char *lines = json_dumps(x.lines, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(x.lines);
+	buf_addz(&text, lines != NULL ? lines : "");
+	struct digest digest;
+	struct error err;
+	ret[0] = '\0';
+	if (!buf_ok(&text) || digest_of(STR("sha256"), buf_str(&text), &digest, &err) < 0)
+		return;
+	CLEANUP_BUF struct buf hex = BUF_INIT(VERSION_MAX);
+	hex_encode(digest.v, digest.n, &hex);
+	memcpy(ret, buf_z(&hex), hex.n + 1);
+}

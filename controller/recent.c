@@ -1,0 +1,122 @@
+#include "controller/recent.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/mem.h"
+
+struct recent {
+	const struct clock *clock;
+	pthread_mutex_t lock;
+	json_t *kinds; // plural -> "namespace/name" -> {object, before, ms}
+};
+
+struct recent *recent_new(const struct clock *clock)
+{
+	struct recent *r = xcalloc(1, sizeof(*r));
+	r->clock = clock;
+	r->kinds = json_object();
+	(void)pthread_mutex_init(&r->lock, NULL);
+	return r;
+}
+
+void recent_free(struct recent *r)
+{
+	if (r == NULL)
+		return;
+	json_decref(r->kinds);
+	(void)pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+static json_t *entries_of(struct recent *r, const struct kube_resource *res)
+{
+	json_t *entries = json_object_get(r->kinds, res->plural);
+	if (entries == NULL) {
+		entries = json_object();
+		(void)json_object_set_new(r->kinds, res->plural, entries);
+	}
+	return entries;
+}
+
+static int64_t age_of(const struct recent *r, const json_t *entry)
+{
+	return clock_mono_ms(r->clock) - json_integer_value(json_object_get(entry, "ms"));
+}
+
+static void drop_old(const struct recent *r, json_t *entries)
+{
+	const char *key = NULL;
+	json_t *entry = NULL;
+	void *next = NULL;
+	json_object_foreach_safe(entries, next, key, entry)
+	{
+		if (age_of(r, entry) > RECENT_MS)
+			(void)json_object_del(entries, key);
+	}
+}
+
+void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				  const char *before, json_t *object)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	json_t *entry = json_pack("{s:s?, s:I}", "before", before, "ms", (json_int_t)clock_mono_ms(r->clock));
+	if (object != NULL)
+		(void)json_object_set(entry, "object", object);
+	(void)pthread_mutex_lock(&r->lock);
+	json_t *entries = entries_of(r, res);
+	drop_old(r, entries);
+	(void)json_object_set_new(entries, key, entry);
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+void recent_gone(struct recent *r, const struct kube_resource *res, const char *ns, const char *name)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	(void)pthread_mutex_lock(&r->lock);
+	(void)json_object_del(entries_of(r, res), key);
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+static bool same_version(const char *before, const json_t *stored)
+{
+	if (before == NULL || stored == NULL)
+		return before == NULL && stored == NULL;
+	return strcmp(before, kube_resource_version(stored)) == 0;
+}
+
+json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	json_t *found = stored;
+	(void)pthread_mutex_lock(&r->lock);
+	json_t *entries = entries_of(r, res);
+	const json_t *entry = json_object_get(entries, key);
+	if (entry != NULL && age_of(r, entry) <= RECENT_MS &&
+		same_version(json_string_value(json_object_get(entry, "before")), stored)) {
+		found = json_incref(json_object_get(entry, "object"));
+		json_decref(stored);
+	} else if (entry != NULL) {
+		(void)json_object_del(entries, key);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	return found;
+}
+
+void recent_each(struct recent *r, const struct kube_resource *res, const char *ns,
+				 void (*fn)(void *ctx, const char *name, const json_t *object), void *ctx)
+{
+	size_t prefix = strlen(ns);
+	(void)pthread_mutex_lock(&r->lock);
+	json_t *copy = json_copy(entries_of(r, res));
+	(void)pthread_mutex_unlock(&r->lock);
+	const char *key = NULL;
+	const json_t *entry = NULL;
+	json_object_foreach (copy, key, entry) {
+		const json_t *object = json_object_get(entry, "object");
+		if (object != NULL && strncmp(key, ns, prefix) == 0 && key[prefix] == '/')
+			fn(ctx, key + prefix + 1, object);
+	}
+	json_decref(copy);
+}

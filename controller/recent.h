@@ -1,0 +1,35 @@
+// What we wrote and haven't heard of yet: bridges the time between a request's answer and its event. Thread-safe.
+//
+// A store that lags behind our own writes would have us write again. resourceVersions are opaque: what we wrote counts as
+// long as the store has what it had before, and not for longer than RECENT_MS.
+#ifndef COCO_CONTROLLER_RECENT_H
+#define COCO_CONTROLLER_RECENT_H
+
+#include <jansson.h>
+
+#include "common/clock.h"
+#include "common/kube/resource.h"
+
+#define RECENT_MS 10000
+
+struct recent;
+
+struct recent *recent_new(const struct clock *clock) __attribute__((warn_unused_result, returns_nonnull, nonnull));
+void recent_free(struct recent *r); // NULL is fine
+
+// The API server answered a write with object (borrowed, NULL for a deletion) where the store had the version `before`
+// (NULL: nothing).
+void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				  const char *before, json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
+// An object was deleted, as an event tells.
+void recent_gone(struct recent *r, const struct kube_resource *res, const char *ns, const char *name)
+	__attribute__((nonnull));
+// What counts: stored (taken, NULL for nothing), or what was written after it. New.
+json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
+	__attribute__((warn_unused_result, nonnull(1, 2, 3, 4)));
+// Calls fn for each object of a kind and namespace that was written lately, whether it still counts or not.
+void recent_each(struct recent *r, const struct kube_resource *res, const char *ns,
+				 void (*fn)(void *ctx, const char *name, const json_t *object), void *ctx)
+	__attribute__((nonnull(1, 2, 3, 4)));
+
+#endif

@@ -1,0 +1,345 @@
+// One pass over a TrusteeConfig with its KbsConfig, or over a KbsConfig alone: render, compare, apply, report.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/mem.h"
+#include "common/secret.h"
+#include "controller/kbs_render.h"
+#include "controller/object_digest.h"
+#include "controller/pass.h"
+#include "controller/trustee_render.h"
+
+// A namespace's Secrets are listed in a moment, or something is wrong.
+#define LISTING_MS 3000
+#define REFUSED_FIRST_MS ((int64_t)1000)
+#define REFUSED_DOUBLINGS 9
+#define UPSTREAM_FINALIZER "kbsconfig.confidentialcontainers.org/finalizer"
+
+// ---- The TrusteeConfig's objects
+
+struct reading {
+	struct pass *pass;
+	json_t *objects; // "Kind/name" -> whole object
+	int rc;
+	struct error *err;
+};
+
+static void read_need(void *ctx, const struct kube_resource *res, const char *name)
+{
+	struct reading *x = ctx;
+	json_t *object = NULL;
+	if (x->rc < 0)
+		return;
+	if (res == &KUBE_SECRETS || res == &KUBE_CONFIG_MAPS)
+		x->rc = view_read(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
+	else
+		object = view_get(x->pass->t->view, res, x->pass->ns, name);
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	if (object != NULL)
+		(void)json_object_set_new(x->objects, id, object);
+}
+
+// The tree holds objects that the view shares: only Secrets are its own.
+static void free_read(json_t *objects)
+{
+	const char *id = NULL;
+	json_t *object = NULL;
+	void *next = NULL;
+	json_object_foreach_safe(objects, next, id, object)
+	{
+		if (strncmp(id, "Secret/", sizeof("Secret/") - 1) != 0)
+			continue;
+		(void)json_incref(object);
+		(void)json_object_del(objects, id);
+		secret_json_free(object);
+	}
+	json_decref(objects);
+}
+
+static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct error *err)
+{
+	size_t n = r->objects.n;
+	size_t last = n > 0 && r->objects.v[n - 1].resource == &KUBE_KBS_CONFIGS ? n - 1 : n;
+	int policy = p->tc_spec->hosting.drift;
+	int rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
+	// What the KbsConfig names is there before it is.
+	if (rc == 0)
+		rc = pass_sync(p, &r->objects, last, n, p->tc, policy, err);
+	CLEANUP_FREE char *endpoint = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, kube_name(p->tc));
+	rendered_keep(&r->objects, &KUBE_CONFIG_MAPS, endpoint);
+	return rc < 0 ? rc : pass_prune(p, &r->objects, p->tc, err);
+}
+
+static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t remarks_before)
+{
+	struct trustee_state *s = p->state;
+	remarks_release(&s->remarks);
+	for (size_t i = remarks_before; i < p->remarks.n; i++)
+		remarks_add(&s->remarks, p->remarks.v[i].level, p->remarks.v[i].about, p->remarks.v[i].reason, "%s",
+					p->remarks.v[i].message);
+	s->not_after_s = r->not_after_s;
+	s->look_again_s = r->look_again_s;
+	free(s->ca);
+	s->ca = TAKE_PTR(r->ca);
+}
+
+static int render_trustee(struct pass *p, const char *host, struct error *err)
+{
+	struct trustee_state *s = p->state;
+	size_t remarks_before = p->remarks.n;
+	s->version[0] = '\0';
+	struct reading x = {p, json_object(), 0, err};
+	trustee_needs(p->tc, p->tc_spec, read_need, &x);
+	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r = {0};
+	const struct trustee_render_input in = {
+		.object = p->tc,
+		.spec = p->tc_spec,
+		.objects = x.objects,
+		.profile = pass_find_profile,
+		.profile_ctx = p,
+		.host = host,
+		.now_s = pass_now_s(p),
+		.world = &p->world,
+	};
+	int rc = x.rc == 0 ? trustee_render(&in, &r, err) : pass_refused(p, x.rc, err);
+	bool rendered = x.rc == 0 && rc == 0;
+	free_read(x.objects);
+	if (!rendered)
+		return rc;
+	remarks_append(&p->remarks, &r.remarks);
+	rc = apply_trustee(p, &r, err);
+	if (rc < 0)
+		return rc;
+	keep_rendering(p, &r, remarks_before);
+	if (!p->failed)
+		pass_version(p, host, s->version);
+	return 0;
+}
+
+static bool is_due(const struct pass *p)
+{
+	return p->state->look_again_s != 0 && pass_now_s(p) >= p->state->look_again_s;
+}
+
+static int do_trustee(struct pass *p, const char *host, struct error *err)
+{
+	struct trustee_state *s = p->state;
+	char version[VERSION_MAX];
+	pass_version(p, host, version);
+	int rc = 0;
+	if (version[0] != '\0' && strcmp(version, s->version) == 0 && !is_due(p)) {
+		remarks_append(&p->remarks, &s->remarks);
+		p->held_back = remarks_worst(&s->remarks, REMARK_WARNING, ABOUT_RESOURCES) != NULL;
+	} else {
+		rc = render_trustee(p, host, err);
+	}
+	p->not_after_s = s->not_after_s;
+	if (s->look_again_s != 0)
+		pass_again_in(p, (s->look_again_s - pass_now_s(p)) * 1000);
+	return rc;
+}
+
+// ---- The pass
+
+// Upstream's operator waits for its finalizer to be removed by itself, which isn't there any more.
+static int drop_upstream_finalizer(struct pass *p, struct error *err)
+{
+	const json_t *finalizers = json_object_get(json_object_get(p->kbs, "metadata"), "finalizers");
+	json_t *rest = json_array();
+	size_t i = 0;
+	json_t *finalizer = NULL;
+	json_array_foreach (finalizers, i, finalizer)
+		if (strcmp(json_string_value(finalizer), UPSTREAM_FINALIZER) != 0)
+			(void)json_array_append(rest, finalizer);
+	if (json_array_size(rest) == json_array_size(finalizers)) {
+		json_decref(rest);
+		return 0;
+	}
+	json_t *patch =
+		json_pack("{s:{s:o, s:s}}", "metadata", "finalizers", rest, "resourceVersion", kube_resource_version(p->kbs));
+	json_t *answer = NULL;
+	int rc =
+		kube_patch_merge(p->t->config.client, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), NULL, patch, &answer, err);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	view_wrote(p->t->view, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), p->kbs, answer);
+	json_decref(p->kbs);
+	p->kbs = answer;
+	return 0;
+}
+
+static bool is_being_deleted(const json_t *object)
+{
+	return json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL;
+}
+
+static bool has_older_rival(struct pass *p)
+{
+	json_auto_t *others = view_list(p->t->view, &KUBE_TRUSTEE_CONFIGS, p->ns);
+	json_auto_t *configs = view_list(p->t->view, &KUBE_KBS_CONFIGS, p->ns);
+	(void)json_array_extend(others, configs);
+	const json_t *rival = trustee_rival(p->object, others);
+	if (rival == NULL || !trustee_is_older(rival, p->object))
+		return false;
+	const char *instance = trustee_instance(p->object);
+	const char *kind = json_string_value(json_object_get(rival, "kind"));
+	remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "NameTaken",
+				"%s \"%s\" of this namespace is older and has the names %s%strustee-deployment and so on; set "
+				"spec.instanceName to another name, or delete one of the two",
+				kind != NULL ? kind : "", kube_name(rival), instance, instance[0] != '\0' ? "-" : "");
+	return true;
+}
+
+static void decode_kbs(struct pass *p, bool remark)
+{
+	struct error err;
+	free(p->kbs_spec);
+	p->kbs_spec = NULL;
+	if (p->kbs == NULL)
+		return;
+	p->kbs_spec = xcalloc(1, sizeof(*p->kbs_spec));
+	if (kbs_decode(p->kbs, p->kbs_spec, &err) == 0)
+		return;
+	free(p->kbs_spec);
+	p->kbs_spec = NULL;
+	if (remark)
+		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "Invalid", "KbsConfig \"%s\": %s", kube_name(p->kbs),
+					err.msg);
+}
+
+static bool decode_trustee(struct pass *p)
+{
+	struct error err;
+	p->tc_spec = xcalloc(1, sizeof(*p->tc_spec));
+	if (trustee_decode(p->tc, p->tc_spec, &err) == 0)
+		return true;
+	remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "Invalid", "%s", err.msg);
+	free(p->tc_spec);
+	p->tc_spec = NULL;
+	return false;
+}
+
+static int make(struct pass *p, struct error *err)
+{
+	if (has_older_rival(p))
+		return 0;
+	decode_kbs(p, p->tc == NULL);
+	if (p->tc != NULL) {
+		if (!decode_trustee(p))
+			return 0;
+		CLEANUP_FREE char *host = pass_expected_host(p);
+		int rc = do_trustee(p, host, err);
+		if (rc < 0)
+			return rc;
+		CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
+		json_decref(p->kbs);
+		p->kbs = view_get(p->t->view, &KUBE_KBS_CONFIGS, p->ns, name);
+		decode_kbs(p, true);
+	}
+	return p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
+}
+
+static void publish_reads(struct pass *p)
+{
+	(void)pthread_mutex_lock(&p->t->lock);
+	json_t *before = p->state->secrets;
+	p->state->secrets = TAKE_PTR(p->secrets);
+	p->state->bindings = p->tc_spec != NULL && p->tc_spec->nbindings > 0;
+	(void)pthread_mutex_unlock(&p->t->lock);
+	json_decref(before);
+}
+
+static int make_and_report(struct pass *p, struct error *err)
+{
+	int rc = make(p, err);
+	if (rc == 1)
+		return 0; // what it refers to isn't listed yet
+	struct reach reach = {0};
+	if (rc == 0 && p->kbs_spec != NULL)
+		reach = pass_find_reach(p, &p->remarks);
+	if (rc == 0 && p->tc_spec != NULL && p->kbs_spec != NULL)
+		rc = pass_publish_endpoint(p, reach.url, err);
+	if (rc == 0)
+		rc = pass_report(p, &reach, err);
+	reach_release(&reach);
+	return rc;
+}
+
+static int nothing_on_a_page(void *ctx, const json_t *items, struct error *err)
+{
+	(void)ctx;
+	(void)items;
+	(void)err;
+	return 0;
+}
+
+// Secrets of the namespace aren't listed yet. When that takes long, the status says why.
+static int wait_for_secrets(struct pass *p, struct error *err)
+{
+	struct trustee_state *s = p->state;
+	int64_t now = clock_mono_ms(p->t->config.clock);
+	pass_again_in(p, LISTING_MS);
+	if (s->waits_since_ms == 0)
+		s->waits_since_ms = now;
+	if (now - s->waits_since_ms < LISTING_MS)
+		return 0;
+	const struct kube_selector one = {.metadata_only = true};
+	int rc = kube_list(p->t->config.client, &KUBE_SECRETS, p->ns, &one, nothing_on_a_page, NULL, NULL, NULL, err);
+	p->again_ms = REFUSED_AGAIN_MS / 10;
+	if (rc == 0)
+		return 0;
+	rc = pass_refused(p, rc, err);
+	const struct reach nowhere = {0};
+	return rc < 0 ? rc : pass_report(p, &nowhere, err);
+}
+
+static int run(struct pass *p, struct error *err)
+{
+	int rc = p->kbs != NULL ? drop_upstream_finalizer(p, err) : 0;
+	if (rc < 0 || is_being_deleted(p->object))
+		return rc;
+	rc = view_use(p->t->view, p->state->key, p->ns, p->state->config_maps, err);
+	if (rc == 1)
+		return wait_for_secrets(p, err);
+	p->state->waits_since_ms = 0;
+	if (rc < 0)
+		rc = pass_refused(p, rc, err);
+	return rc < 0 ? rc : make_and_report(p, err);
+}
+
+// What the API server refuses may be granted later, without anything that we would hear of; one that has just started refuses
+// for a moment what it doesn't know yet.
+static int64_t refused_again_ms(unsigned before)
+{
+	int64_t ms = before < REFUSED_DOUBLINGS ? REFUSED_FIRST_MS << before : REFUSED_AGAIN_MS;
+	return ms < REFUSED_AGAIN_MS ? ms : REFUSED_AGAIN_MS;
+}
+
+int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,
+				 struct error *err)
+{
+	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .secrets = json_object()};
+	(void)pthread_mutex_lock(&t->lock);
+	p.world = t->world;
+	(void)pthread_mutex_unlock(&t->lock);
+	json_t *object = json_incref(tc != NULL ? tc : kbs);
+	p.object = object;
+	p.ns = kube_namespace(object);
+	int rc = run(&p, err);
+	publish_reads(&p);
+	if (p.failed)
+		pass_again_in(&p, refused_again_ms(state->refusals++));
+	else
+		state->refusals = 0;
+	ret->again_ms = p.again_ms;
+	remarks_release(&p.remarks);
+	free(p.tc_spec);
+	free(p.kbs_spec);
+	json_decref(p.tc);
+	json_decref(p.kbs);
+	json_decref(p.secrets);
+	json_decref(object);
+	return rc;
+}

@@ -1,0 +1,45 @@
+// Shared by trustees.c (the queue, what is remembered) and trustee_pass.c (one pass).
+#ifndef COCO_CONTROLLER_TRUSTEES_PRIVATE_H
+#define COCO_CONTROLLER_TRUSTEES_PRIVATE_H
+
+#include <pthread.h>
+
+#include "common/encode.h"
+#include "controller/remarks.h"
+#include "controller/trustees.h"
+#include "controller/view.h"
+
+#define VERSION_MAX (2 * DIGEST_MAX + 1)
+
+// What the last pass over a key left. Only the worker that has the key touches it, but for what the lock is for.
+struct trustee_state {
+	char *key;
+	// Of all that the objects of the TrusteeConfig are made of, and of these objects, when they were last in sync; "" where
+	// they weren't.
+	char version[VERSION_MAX];
+	struct remarks remarks; // made at that version
+	int64_t not_after_s, look_again_s;
+	char *ca;
+	json_t *config_maps;    // that aren't ours and are read: names
+	int64_t waits_since_ms; // for a namespace's Secrets to be listed; 0: it doesn't
+	unsigned refusals;      // passes in a row in which something was refused
+	json_t *secrets;        // names of those that are read; with the lock
+	bool bindings;          // with the lock
+};
+
+struct trustees {
+	struct trustees_config config;
+	struct view *view;
+	struct workqueue *queue;
+	pthread_mutex_t lock; // of the rest
+	struct trustee_world world;
+	bool looked_around;
+	struct trustee_state **states;
+	size_t nstates;
+};
+
+// One pass. tc, kbs: as they are now (new references, taken), at least one of them; NULL for none.
+int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,
+				 struct error *err) __attribute__((warn_unused_result, nonnull(1, 2, 5, 6)));
+
+#endif

@@ -1,0 +1,532 @@
+#include "controller/view.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/mem.h"
+#include "common/secret.h"
+#include "controller/kbs_render.h"
+#include "controller/object_digest.h"
+#include "controller/recent.h"
+#include "controller/trustee_status.h"
+
+#define OWNED_BY "owner"
+#define OF_KBS_CONFIG "kbs-config"
+#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+#define OURS LABEL_MANAGED_BY "=" MANAGED_BY
+
+// One informer, and what its handlers need to know.
+struct followed {
+	struct view *view;
+	const struct kube_resource *resource;
+	char *ns, *name; // NULL: all
+	struct kube_informer *informer;
+};
+
+enum kind_scope { SCOPE_ALL, SCOPE_OURS };
+
+struct kind {
+	const struct kube_resource *resource;
+	enum kind_scope scope;
+	json_t *(*trim)(json_t *object);
+	bool optional; // a cluster may lack it
+};
+
+// ---- Objects, as small as they may be
+
+static json_t *trim_own(json_t *object)
+{
+	(void)json_object_del(json_object_get(json_object_get(object, "metadata"), "annotations"), LAST_APPLIED);
+	return object;
+}
+
+// Of a Secret's metadata what tells versions and owners apart.
+static json_t *trim_secret(json_t *object)
+{
+	json_t *metadata = json_object_get(object, "metadata");
+	(void)json_object_del(json_object_get(metadata, "annotations"), LAST_APPLIED);
+	(void)json_object_del(metadata, "selfLink");
+	return object;
+}
+
+static const struct kind kinds[] = {
+	{&KUBE_TRUSTEE_CONFIGS, SCOPE_ALL, trim_own, false},
+	{&KUBE_KBS_CONFIGS, SCOPE_ALL, trim_own, false},
+	{&KUBE_CONFIG_MAPS, SCOPE_OURS, object_digest_trim, false},
+	{&KUBE_DEPLOYMENTS, SCOPE_OURS, NULL, false},
+	{&KUBE_SERVICES, SCOPE_OURS, NULL, false},
+	{&KUBE_PVCS, SCOPE_OURS, NULL, false},
+	{&KUBE_PODS, SCOPE_OURS, trustee_pod_trim, false},
+	{&KUBE_INGRESSES, SCOPE_OURS, NULL, false},
+	{&KUBE_ROUTES, SCOPE_OURS, NULL, true},
+	{&KUBE_TLS_ROUTES, SCOPE_OURS, NULL, true},
+	{&KUBE_SERVICE_MONITORS, SCOPE_OURS, NULL, true},
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct view {
+	struct view_config config;
+	struct recent *recent;
+	pthread_mutex_t lock; // of the rest
+	struct followed *kinds[KINDS];
+	struct followed **extra; // Secrets of namespaces, single ConfigMaps
+	size_t nextra;
+	json_t *users;   // user -> the ids of what it reads
+	json_t *secrets; // "namespace/name" -> a digested Secret with its metadata
+};
+
+// ---- Indexes
+
+static void index_pods(const json_t *pod, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
+{
+	const char *name = kube_annotation(pod, ANNOTATION_KBS_CONFIG);
+	if (name == NULL)
+		return;
+	CLEANUP_FREE char *key = kube_key(kube_namespace(pod), name);
+	emit(emit_ctx, key);
+}
+
+static const struct kube_index indexes[] = {{OWNED_BY, kube_index_owners}, {OF_KBS_CONFIG, index_pods}};
+
+// ---- Following
+
+static void on_changed(void *ctx, const char *key, const json_t *old_object, const json_t *new_object)
+{
+	const struct followed *f = ctx;
+	struct view *v = f->view;
+	(void)key;
+	if (new_object == NULL)
+		recent_gone(v->recent, f->resource, kube_namespace(old_object), kube_name(old_object));
+	v->config.changed(v->config.ctx, f->resource, old_object, new_object);
+}
+
+static void on_synced(void *ctx)
+{
+	const struct followed *f = ctx;
+	f->view->config.synced(f->view->config.ctx, f->ns);
+}
+
+static struct followed *follow(struct view *v, const struct kube_resource *res, const char *ns, const char *name,
+							   const struct kube_selector *selector, json_t *(*trim)(json_t *))
+{
+	struct followed *f = xcalloc(1, sizeof(*f));
+	*f = (struct followed){
+		.view = v, .resource = res, .ns = ns != NULL ? xstrdup(ns) : NULL, .name = name != NULL ? xstrdup(name) : NULL};
+	const struct kube_informer_config config = {
+		.resource = res,
+		.ns = ns,
+		.selector = *selector,
+		.trim = trim,
+		.indexes = indexes,
+		.nindexes = sizeof(indexes) / sizeof(indexes[0]),
+		.changed = on_changed,
+		.synced = on_synced,
+		.ctx = f,
+	};
+	f->informer = kube_informer_add(v->config.informers, &config);
+	return f;
+}
+
+static void unfollow(struct followed *f)
+{
+	if (f == NULL)
+		return;
+	kube_informer_remove(f->informer);
+	free(f->ns);
+	free(f->name);
+	free(f);
+}
+
+static void follow_kind(struct view *v, size_t i)
+{
+	const struct kube_selector selector = {.labels = kinds[i].scope == SCOPE_OURS ? OURS : NULL};
+	v->kinds[i] = follow(v, kinds[i].resource, NULL, NULL, &selector, kinds[i].trim);
+}
+
+struct view *view_start(const struct view_config *config)
+{
+	struct view *v = xcalloc(1, sizeof(*v));
+	v->config = *config;
+	v->recent = recent_new(config->clock);
+	v->users = json_object();
+	v->secrets = json_object();
+	(void)pthread_mutex_init(&v->lock, NULL);
+	for (size_t i = 0; i < KINDS; i++)
+		if (!kinds[i].optional)
+			follow_kind(v, i);
+	return v;
+}
+
+void view_stop(struct view *v)
+{
+	if (v == NULL)
+		return;
+	for (size_t i = 0; i < KINDS; i++)
+		unfollow(v->kinds[i]);
+	for (size_t i = 0; i < v->nextra; i++)
+		unfollow(v->extra[i]);
+	free(v->extra);
+	json_decref(v->users);
+	json_decref(v->secrets);
+	recent_free(v->recent);
+	(void)pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+// The kinds' slots are filled once and never emptied before the stop.
+static struct followed *followed_kind(struct view *v, size_t i)
+{
+	(void)pthread_mutex_lock(&v->lock);
+	struct followed *f = v->kinds[i];
+	(void)pthread_mutex_unlock(&v->lock);
+	return f;
+}
+
+const char *view_waits_for(struct view *v)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		const struct followed *f = followed_kind(v, i);
+		if (f != NULL && !kube_informer_synced(f->informer))
+			return f->resource->plural;
+	}
+	return NULL;
+}
+
+static int look_for(struct view *v, const struct kube_resource *res, bool *ret, bool *ret_news, struct error *err)
+{
+	int has = kube_has_resource(v->config.client, res, err);
+	if (has < 0)
+		return has;
+	*ret = has > 0;
+	(void)pthread_mutex_lock(&v->lock);
+	for (size_t i = 0; i < KINDS; i++) {
+		if (kinds[i].resource != res || !*ret || v->kinds[i] != NULL)
+			continue;
+		follow_kind(v, i);
+		*ret_news = true;
+	}
+	(void)pthread_mutex_unlock(&v->lock);
+	return 0;
+}
+
+int view_look_around(struct view *v, struct trustee_world *ret, bool *ret_news, struct error *err)
+{
+	*ret_news = false;
+	ret->served.ingress = true;
+	int rc = look_for(v, &KUBE_ROUTES, &ret->served.route, ret_news, err);
+	if (rc == 0)
+		rc = look_for(v, &KUBE_TLS_ROUTES, &ret->served.tls_route, ret_news, err);
+	if (rc == 0)
+		rc = look_for(v, &KUBE_SERVICE_MONITORS, &ret->served.service_monitor, ret_news, err);
+	return rc;
+}
+
+// ---- Who reads what
+
+static char *id_of(const struct kube_resource *res, const char *ns, const char *name)
+{
+	return xasprintf("%s/%s/%s", res->plural, ns, name != NULL ? name : "");
+}
+
+static struct followed *find_extra(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < v->nextra; i++) {
+		struct followed *f = v->extra[i];
+		if (f->resource == res && strcmp(f->ns, ns) == 0 && (name == NULL) == (f->name == NULL) &&
+			(name == NULL || strcmp(f->name, name) == 0))
+			return f;
+	}
+	return NULL;
+}
+
+// With the lock held. -1: there is no room.
+static int want_extra(struct view *v, const struct kube_resource *res, const char *ns, const char *name, json_t *ids,
+					  bool *all_synced)
+{
+	struct followed *f = find_extra(v, res, ns, name);
+	if (f == NULL) {
+		if (v->nextra == VIEW_FOLLOWED_MAX)
+			return -1;
+		CLEANUP_FREE char *field = name != NULL ? xasprintf("metadata.name=%s", name) : NULL;
+		const struct kube_selector selector = {.fields = field, .metadata_only = name == NULL};
+		f = follow(v, res, ns, name, &selector, name != NULL ? object_digest_trim : trim_secret);
+		v->extra = xreallocarray(v->extra, v->nextra + 1, sizeof(struct followed *));
+		v->extra[v->nextra++] = f;
+	}
+	*all_synced &= kube_informer_synced(f->informer);
+	CLEANUP_FREE char *id = id_of(res, ns, name);
+	(void)json_object_set_new(ids, id, json_null());
+	return 0;
+}
+
+static bool is_used(const struct view *v, const struct followed *f)
+{
+	CLEANUP_FREE char *id = id_of(f->resource, f->ns, f->name);
+	const char *user = NULL;
+	const json_t *ids = NULL;
+	json_object_foreach (v->users, user, ids)
+		if (json_object_get(ids, id) != NULL)
+			return true;
+	return false;
+}
+
+// With the lock held: takes out one that nobody reads; NULL where there is none.
+static struct followed *take_unused(struct view *v)
+{
+	for (size_t i = 0; i < v->nextra; i++) {
+		struct followed *f = v->extra[i];
+		if (is_used(v, f))
+			continue;
+		v->extra[i] = v->extra[--v->nextra];
+		return f;
+	}
+	return NULL;
+}
+
+// Removing waits for handlers, which may wait for whoever calls us: never under the lock.
+static void drop_unused(struct view *v)
+{
+	for (;;) {
+		(void)pthread_mutex_lock(&v->lock);
+		struct followed *f = take_unused(v);
+		(void)pthread_mutex_unlock(&v->lock);
+		if (f == NULL)
+			return;
+		unfollow(f);
+	}
+}
+
+int view_use(struct view *v, const char *user, const char *ns, const json_t *config_maps, struct error *err)
+{
+	bool synced = true;
+	json_t *ids = json_object();
+	(void)pthread_mutex_lock(&v->lock);
+	int rc = want_extra(v, &KUBE_SECRETS, ns, NULL, ids, &synced);
+	for (size_t i = 0; rc == 0 && i < json_array_size(config_maps); i++)
+		rc = want_extra(v, &KUBE_CONFIG_MAPS, ns, json_string_value(json_array_get(config_maps, i)), ids, &synced);
+	bool same = json_equal(json_object_get(v->users, user), ids) != 0;
+	(void)json_object_set_new(v->users, user, ids);
+	(void)pthread_mutex_unlock(&v->lock);
+	if (!same)
+		drop_unused(v);
+	if (rc < 0)
+		return error_set(
+			err, ENOSPC,
+			"namespaces with a Trustee and ConfigMaps that they refer to are more than %d; run fewer Trustees, "
+			"or put them into fewer namespaces",
+			VIEW_FOLLOWED_MAX);
+	return synced ? 0 : 1;
+}
+
+void view_forget(struct view *v, const char *user)
+{
+	(void)pthread_mutex_lock(&v->lock);
+	bool had = json_object_del(v->users, user) == 0;
+	(void)pthread_mutex_unlock(&v->lock);
+	if (had)
+		drop_unused(v);
+}
+
+// ---- Objects
+
+// With the lock held, since an informer that nobody uses any more may go.
+static json_t *stored(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
+{
+	json_t *found = NULL;
+	for (size_t i = 0; i < KINDS && found == NULL; i++)
+		if (kinds[i].resource == res && v->kinds[i] != NULL)
+			found = kube_store_get(kube_informer_store(v->kinds[i]->informer), ns, name);
+	const struct followed *f = find_extra(v, res, ns, res == &KUBE_SECRETS ? NULL : name);
+	if (found == NULL && f != NULL)
+		found = kube_store_get(kube_informer_store(f->informer), ns, name);
+	return found;
+}
+
+json_t *view_get(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
+{
+	(void)pthread_mutex_lock(&v->lock);
+	json_t *found = stored(v, res, ns, name);
+	(void)pthread_mutex_unlock(&v->lock);
+	return recent_get(v->recent, res, ns, name, found);
+}
+
+json_t *view_list(struct view *v, const struct kube_resource *res, const char *ns)
+{
+	json_t *all = json_array();
+	for (size_t i = 0; i < KINDS; i++) {
+		const struct followed *f = followed_kind(v, i);
+		if (kinds[i].resource != res || f == NULL)
+			continue;
+		json_t *list = kube_store_list(kube_informer_store(f->informer));
+		size_t j = 0;
+		json_t *object = NULL;
+		json_array_foreach (list, j, object)
+			if (strcmp(kube_namespace(object), ns) == 0)
+				(void)json_array_append(all, object);
+		json_decref(list);
+	}
+	return all;
+}
+
+json_t *view_pods(struct view *v, const char *ns, const char *kbs_config)
+{
+	CLEANUP_FREE char *key = kube_key(ns, kbs_config);
+	for (size_t i = 0; i < KINDS; i++)
+		if (kinds[i].resource == &KUBE_PODS)
+			return kube_store_by_index(kube_informer_store(followed_kind(v, i)->informer), OF_KBS_CONFIG, key);
+	return json_array();
+}
+
+// ---- What Secrets hold
+
+static bool same_object(const json_t *a, const json_t *b)
+{
+	return strcmp(kube_uid(a), kube_uid(b)) == 0 && strcmp(kube_resource_version(a), kube_resource_version(b)) == 0;
+}
+
+static void remember(struct view *v, const json_t *digested)
+{
+	CLEANUP_FREE char *key = kube_key(kube_namespace(digested), kube_name(digested));
+	(void)pthread_mutex_lock(&v->lock);
+	(void)json_object_set(v->secrets, key, (json_t *)(uintptr_t)digested);
+	(void)pthread_mutex_unlock(&v->lock);
+}
+
+static json_t *remembered(struct view *v, const char *ns, const char *name, const json_t *live)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	(void)pthread_mutex_lock(&v->lock);
+	json_t *found = json_incref(json_object_get(v->secrets, key));
+	if (found != NULL && (live == NULL || !same_object(found, live))) {
+		json_decref(found);
+		found = NULL;
+		(void)json_object_del(v->secrets, key);
+	}
+	(void)pthread_mutex_unlock(&v->lock);
+	return found;
+}
+
+int view_read(struct view *v, const struct kube_resource *res, const char *ns, const char *name, json_t **ret,
+			  struct error *err)
+{
+	*ret = NULL;
+	json_t *live = view_get(v, res, ns, name);
+	if (live == NULL)
+		return 0;
+	json_decref(live);
+	int rc = kube_get(v->config.client, res, ns, name, ret, err);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == 0 && res == &KUBE_SECRETS) {
+		json_t *digested = object_digest(*ret);
+		remember(v, digested);
+		json_decref(digested);
+	}
+	return rc;
+}
+
+int view_digest(struct view *v, const struct kube_resource *res, const char *ns, const char *name, json_t **ret,
+				struct error *err)
+{
+	json_t *live = view_get(v, res, ns, name);
+	*ret = NULL;
+	if (res != &KUBE_SECRETS || live == NULL) {
+		*ret = live;
+		return 0;
+	}
+	json_t *found = remembered(v, ns, name, live);
+	json_decref(live);
+	CLEANUP_SECRET_JSON json_t *whole = NULL;
+	int rc = found == NULL ? view_read(v, res, ns, name, &whole, err) : 0;
+	*ret = found != NULL ? found : whole != NULL ? object_digest(whole) : NULL;
+	return rc;
+}
+
+// ---- Owners
+
+struct owned_walk {
+	struct view *view;
+	const struct kube_resource *resource;
+	const char *ns, *uid;
+	json_t *names;
+};
+
+static void emit_owner(void *ctx, const char *value)
+{
+	const char **uid = ctx;
+	if (*uid != NULL && strcmp(*uid, value) == 0)
+		*uid = NULL;
+}
+
+static bool is_owned(const json_t *object, const char *uid)
+{
+	const char *wanted = uid;
+	kube_index_owners(object, emit_owner, &wanted);
+	return wanted == NULL;
+}
+
+static void note_recent(void *ctx, const char *name, const json_t *object)
+{
+	const struct owned_walk *w = ctx;
+	if (is_owned(object, w->uid))
+		(void)json_object_set_new(w->names, name, json_null());
+}
+
+static void note_stored(const struct owned_walk *w, const struct followed *f)
+{
+	json_t *list = kube_store_by_index(kube_informer_store(f->informer), OWNED_BY, w->uid);
+	size_t i = 0;
+	const json_t *object = NULL;
+	json_array_foreach (list, i, object)
+		if (strcmp(kube_namespace(object), w->ns) == 0)
+			(void)json_object_set_new(w->names, kube_name(object), json_null());
+	json_decref(list);
+}
+
+static void walk_owned(struct owned_walk *w, view_owned_fn fn, void *ctx)
+{
+	const char *name = NULL;
+	const json_t *unused = NULL;
+	recent_each(w->view->recent, w->resource, w->ns, note_recent, w);
+	json_object_foreach (w->names, name, unused) {
+		json_t *object = view_get(w->view, w->resource, w->ns, name);
+		if (object != NULL && is_owned(object, w->uid))
+			fn(ctx, w->resource, object);
+		json_decref(object);
+	}
+	json_decref(w->names);
+}
+
+void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn fn, void *ctx)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		const struct followed *f = followed_kind(v, i);
+		struct owned_walk w = {v, kinds[i].resource, ns, uid, json_object()};
+		if (f != NULL)
+			note_stored(&w, f);
+		walk_owned(&w, fn, ctx);
+	}
+	struct owned_walk w = {v, &KUBE_SECRETS, ns, uid, json_object()};
+	(void)pthread_mutex_lock(&v->lock);
+	const struct followed *f = find_extra(v, &KUBE_SECRETS, ns, NULL);
+	if (f != NULL)
+		note_stored(&w, f);
+	(void)pthread_mutex_unlock(&v->lock);
+	walk_owned(&w, fn, ctx);
+}
+
+void view_wrote(struct view *v, const struct kube_resource *res, const char *ns, const char *name, const json_t *before,
+				const json_t *object)
+{
+	json_t *kept = object != NULL ? object_digest(object) : NULL;
+	if (kept != NULL)
+		(void)json_object_del(json_object_get(kept, "metadata"), "managedFields");
+	if (res == &KUBE_SECRETS && kept != NULL)
+		remember(v, kept);
+	recent_wrote(v->recent, res, ns, name, before != NULL ? kube_resource_version(before) : NULL, kept);
+	json_decref(kept);
+}
