@@ -28,19 +28,27 @@ static void note_line(struct versions *x, const struct kube_resource *res, const
 	(void)json_object_set_new(x->lines, buf_z(&line), json_null());
 }
 
+// All but what changes with its status, which is ours.
+static void note_kbs_config(struct versions *x, const json_t *object)
+{
+	json_auto_t *copy = json_copy((json_t *)(uintptr_t)object);
+	json_t *metadata = json_copy(json_object_get(object, "metadata"));
+	(void)json_object_del(copy, "status");
+	(void)json_object_del(metadata, "resourceVersion");
+	(void)json_object_set_new(copy, "metadata", metadata);
+	CLEANUP_FREE char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
+	if (text != NULL)
+		(void)json_object_set_new(x->lines, text, json_null());
+}
+
 static void note_need(void *ctx, const struct kube_resource *res, const char *name)
 {
 	struct versions *x = ctx;
-	// What an admin may keep in a KbsConfig is in its spec: a status doesn't count.
 	json_t *object = view_get(x->pass->t->view, res, x->pass->ns, name);
-	if (res == &KUBE_KBS_CONFIGS && object != NULL) {
-		CLEANUP_FREE char *generation = xasprintf(
-			"%s %lld", name,
-			(long long)json_integer_value(json_object_get(json_object_get(object, "metadata"), "generation")));
-		note_line(x, res, generation, NULL);
-	} else {
+	if (res == &KUBE_KBS_CONFIGS && object != NULL)
+		note_kbs_config(x, object);
+	else
 		note_line(x, res, name, object);
-	}
 	if (res == &KUBE_SECRETS)
 		(void)json_object_set_new(x->pass->secrets, name, json_null());
 	json_decref(object);

@@ -1,0 +1,83 @@
+#include "cases.h"
+#include "controller/recent.h"
+#include "fake_clock.h"
+
+// What the store has, and what is believed then, after a write where it had version 1 and the answer was version 2.
+struct recent_case {
+	const char *name;
+	const char *before; // NULL: the store had nothing
+	const char *answer; // NULL: it was deleted
+	const char *stored;
+	int64_t later_ms;
+	bool gone; // an event told that it was deleted
+	const char *believed;
+};
+
+static struct recent_case cases[] = {
+	{"the store lags behind a change", "1", "2", "1", 0, false, "2"},
+	{"the store lags behind a creation", NULL, "2", NULL, 0, false, "2"},
+	{"the store lags behind a deletion", "1", NULL, "1", 0, false, NULL},
+	{"the store has caught up", "1", "2", "2", 0, false, "2"},
+	{"others have written since", "1", "2", "3", 0, false, "3"},
+	{"others have deleted it since", "1", "2", NULL, 0, false, NULL},
+	{"others have deleted what was new to the store", NULL, "2", NULL, 0, true, NULL},
+	{"made anew after a deletion", "1", NULL, "3", 0, false, "3"},
+	{"just in time", "1", "2", "1", RECENT_MS, false, "2"},
+	{"not believed for ever", "1", "2", "1", RECENT_MS + 1, false, "1"},
+};
+
+static json_t *at_version(const char *version)
+{
+	return version != NULL ? json_pack("{s:{s:s}}", "metadata", "resourceVersion", version) : NULL;
+}
+
+static void test_get(void **state)
+{
+	const struct recent_case *c = *state;
+	struct fake_clock time = {.mono = 5};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *answer = at_version(c->answer);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", c->before, answer);
+	fake_clock_pass(&time, c->later_ms);
+	if (c->gone)
+		recent_gone(r, &KUBE_SECRETS, "ns", "name");
+	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version(c->stored));
+	assert_text(got != NULL ? kube_resource_version(got) : NULL, c->believed);
+	// It concerns no other object.
+	json_auto_t *other = recent_get(r, &KUBE_CONFIG_MAPS, "ns", "name", NULL);
+	assert_null(other);
+	recent_free(r);
+}
+
+static void count(void *ctx, const char *name, const json_t *object)
+{
+	(void)object;
+	assert_string_equal(name, "name");
+	*(int *)ctx += 1;
+}
+
+static void test_each(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *object = at_version("1");
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, object);
+	recent_wrote(r, &KUBE_SECRETS, "ns2", "other", NULL, object);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "deleted", "1", NULL);
+	recent_wrote(r, &KUBE_CONFIG_MAPS, "ns", "of-another-kind", NULL, object);
+	int n = 0;
+	recent_each(r, &KUBE_SECRETS, "ns", count, &n);
+	assert_int_equal(n, 1);
+	recent_free(r);
+}
+
+int main(void)
+{
+	static struct tests t;
+	ADD_TABLE(&t, cases, test_get);
+	tests_add(&t, "objects of a kind and namespace", test_each, NULL);
+	return tests_run("recent", &t);
+}
