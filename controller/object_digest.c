@@ -42,31 +42,32 @@ static void add_digests(const json_t *values, bool is_base64, json_t *to)
 	}
 }
 
-// Annotations without the one that repeats all data; NULL where there is no such annotation.
-static json_t *other_annotations(const json_t *object)
-{
-	const json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
-	if (json_object_get(annotations, KUBE_LAST_APPLIED) == NULL)
-		return NULL;
-	json_t *others = json_made(json_copy((json_t *)(uintptr_t)annotations));
-	(void)json_object_del(others, KUBE_LAST_APPLIED);
-	return others;
-}
-
 static bool is_kind(const json_t *object, const struct kube_resource *res)
 {
 	const char *kind = json_string_value(json_object_get(object, "kind"));
 	return kind != NULL && strcmp(kind, res->kind) == 0;
 }
 
+// All but the values, sharing nothing: whoever wipes a Secret wipes all of its texts.
+static json_t *copy_without_values(const json_t *object)
+{
+	json_t *copy = json_made(json_object());
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+		if (strcmp(key, "data") != 0 && strcmp(key, "stringData") != 0 && strcmp(key, "binaryData") != 0)
+			json_put(copy, key, json_deep_copy(value));
+	}
+	(void)json_object_del(json_object_get(json_object_get(copy, "metadata"), "annotations"), KUBE_LAST_APPLIED);
+	return copy;
+}
+
 json_t *object_digest(const json_t *object)
 {
 	const bool is_secret = is_kind(object, &KUBE_SECRETS);
-	// Neither a copy of the tree nor of its references changes what is in it.
-	json_t *same = (json_t *)(uintptr_t)object;
 	if (!is_secret && !is_kind(object, &KUBE_CONFIG_MAPS))
-		return json_incref(same);
-	json_t *copy = json_made(json_copy(same));
+		return json_incref((json_t *)(uintptr_t)object);
+	json_t *copy = copy_without_values(object);
 	const json_t *data = json_object_get(object, "data");
 	const json_t *texts = json_object_get(object, "stringData");
 	const json_t *bytes = json_object_get(object, "binaryData");
@@ -75,18 +76,11 @@ json_t *object_digest(const json_t *object)
 		add_digests(data, is_secret, digests);
 		add_digests(texts, /* is_base64= */ false, digests);
 		json_put(copy, "data", digests);
-		(void)json_object_del(copy, "stringData");
 	}
 	if (bytes != NULL) {
 		json_t *digests = json_made(json_object());
 		add_digests(bytes, /* is_base64= */ true, digests);
 		json_put(copy, "binaryData", digests);
-	}
-	json_t *annotations = other_annotations(object);
-	if (annotations != NULL) {
-		json_t *metadata = json_made(json_copy(json_object_get(object, "metadata")));
-		json_put(metadata, "annotations", annotations);
-		json_put(copy, "metadata", metadata);
 	}
 	return copy;
 }

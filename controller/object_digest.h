@@ -8,9 +8,10 @@
 
 #include "common/buf.h"
 
-// A copy (new) in which each value under data, binaryData and stringData is its SHA-256 in hexadecimal, stringData's and
-// data's under `data` as the API server would have them (a Secret's by its bytes, not by the base64). The annotation of
-// kubectl apply, which has all values once more, is left out. Of other kinds: the object itself, a new reference.
+// A copy (new), which shares nothing with the object, in which each value under data, binaryData and stringData is its SHA-256
+// in hexadecimal, stringData's and data's under `data` as the API server would have them (a Secret's by its bytes, not by the
+// base64). The annotation of kubectl apply, which has all values once more, is left out. Of other kinds: the object itself, a
+// new reference.
 json_t *object_digest(const json_t *object) __attribute__((warn_unused_result, nonnull, returns_nonnull));
 // The same as an informer's trim: takes the object, and wipes the values in it. Returns it or another (new).
 json_t *object_digest_trim(json_t *object) __attribute__((warn_unused_result, nonnull, returns_nonnull));
