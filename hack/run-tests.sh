@@ -15,8 +15,8 @@ mkdir -p build/test-logs
 kube=
 if [ -z "$quick" ]; then
 	# The first time takes minutes: beside our own compilation, with its words in a log.
-	echo "Seeing to a Kubernetes API server for the end-to-end tests (the first time about 8 minutes; see $kube_log)"
-	hack/kube-build.sh kube-apiserver >"$kube_log" 2>&1 &
+	echo "Seeing to a Kubernetes API server for the end-to-end tests (the first time about 10 minutes; see $kube_log)"
+	hack/kube-build.sh kube-apiserver kube-controller-manager >"$kube_log" 2>&1 &
 	kube=$!
 	trap 'kill "$kube" 2>/dev/null || true' EXIT
 fi

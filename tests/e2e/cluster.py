@@ -3,8 +3,9 @@
     with Cluster() as cluster:
         cluster.kubectl("create", "namespace", "x")
 
-There is no kubelet (pods stay Pending) and no controller manager (no garbage collection, no ReplicaSets' pods, no
-default service accounts). COCO_KUBE_APISERVER names the binary of another version. Run as a program, it keeps a cluster up until interrupted, to look around in by hand.
+There is no kubelet (pods stay Pending), and, unless start_controller_manager() is called, no controller manager (no garbage
+collection, no ReplicaSets' pods, no default service accounts). COCO_KUBE_APISERVER names the binary of another version. Run
+as a program, it keeps a cluster up until interrupted, to look around in by hand.
 """
 
 import contextlib
@@ -32,6 +33,9 @@ HOST = "127.0.0.1"
 TEKTON_USER = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 STATEFULSET_USER = "system:serviceaccount:kube-system:statefulset-controller"
 
+# What Deployments become pods by, and what ends namespaces and what has lost its owner.
+MANAGER_CONTROLLERS = ("deployment", "replicaset", "garbagecollector", "namespace")
+
 # What the methods call a user: the user's name and groups in the cluster.
 USERS = {
     "admin": ("admin", ["system:masters"]),
@@ -44,6 +48,7 @@ USERS = {
         ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
     ),
     "alice": ("alice", ["system:authenticated"]),
+    "manager": ("system:kube-controller-manager", ["system:masters"]),
 }
 
 AUDIT_POLICY = {
@@ -95,6 +100,14 @@ def free_ports(count):
             ports.add(port)
             _given_ports.add(port)
     return list(ports)
+
+
+def answers(port):
+    """Whether someone takes connections there, on loopback."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((HOST, port), timeout=5).close()
+        return True
+    return False
 
 
 class Proc:
@@ -237,15 +250,15 @@ class Cluster:
         self._handlers = {}
 
     @staticmethod
-    def _find_programs():
+    def _built(name):
+        """The path of a program that hack/kube-build.sh builds."""
+        command = [ROOT / "hack" / "kube-build.sh", "--path"]
+        return pathlib.Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()) / name
+
+    def _find_programs(self):
         """Checks that all programs are there and returns the API server's path."""
         override = os.environ.get("COCO_KUBE_APISERVER")
-        if override:
-            binary = pathlib.Path(override)
-        else:
-            script = ROOT / "hack" / "kube-build.sh"
-            folder = subprocess.run([script, "--path"], check=True, capture_output=True, text=True).stdout.strip()
-            binary = pathlib.Path(folder) / "kube-apiserver"
+        binary = pathlib.Path(override) if override else self._built("kube-apiserver")
         missing = [name for name in ("etcd", "kubectl", "openssl") if not shutil.which(name)]
         if not os.access(binary, os.X_OK):
             missing.append(str(binary))
@@ -270,6 +283,7 @@ class Cluster:
             "--logger=zap",
             "--log-outputs=stderr",
         ]
+
     def start_etcd(self):
         """Starts etcd, again with the same port and data, and waits until it serves."""
         # etcd 3.4 refuses to run on arm64 unless told so.
@@ -372,6 +386,30 @@ class Cluster:
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self.raw("GET", "/readyz")[0] == 200 and self.raw("GET", "/api/v1/namespaces/default")[0] == 200
         return False
+
+    def start_controller_manager(self):
+        """Starts the controllers of MANAGER_CONTROLLERS. CRDs are to be there by then: their objects are collected as
+        garbage once it knows the kind, and it looks for new ones every 30 s only."""
+        binary = self._built("kube-controller-manager")
+        if not os.access(binary, os.X_OK):
+            raise ClusterError(f"{binary} not found: run 'hack/kube-build.sh kube-controller-manager' once, which builds it")
+        port = free_ports(1)[0]
+        argv = [
+            binary,
+            f"--kubeconfig={self.kubeconfig('manager')}",
+            f"--controllers={','.join(MANAGER_CONTROLLERS)}",
+            "--leader-elect=false",
+            "--use-service-account-credentials=false",
+            f"--bind-address={HOST}",
+            f"--secure-port={port}",
+            "--port=0",
+            f"--cert-dir={self.dir}/manager-certs",
+            "--kube-api-qps=500",  # tests are in a greater hurry than clusters
+            "--kube-api-burst=1000",
+        ]
+        self.manager = Proc("kube-controller-manager", argv, self.dir / "controller-manager.log", self.env)
+        self.procs.append(self.manager)
+        self.manager.wait_until(lambda: answers(port), "listens")
 
     def stop_apiserver(self):
         """Stops the API server alone, for start_apiserver() to bring it back."""

@@ -13,7 +13,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from cluster import HOST, ROOT, Cluster, Proc, free_ports
+from cluster import HOST, ROOT, Cluster, Proc, answers, free_ports
 from tap import check, equal
 
 BASE = ROOT / "manifests/base"
@@ -175,14 +174,7 @@ class Program:
         self.proc.wait_until(self.is_listening, "listens")
 
     def is_listening(self):
-        return self.answers(self.plain_port)
-
-    @staticmethod
-    def answers(port):
-        with contextlib.suppress(OSError):
-            socket.create_connection((HOST, port), timeout=5).close()
-            return True
-        return False
+        return answers(self.plain_port)
 
     def stop(self):
         self.proc.stop()
@@ -219,7 +211,7 @@ class Webhook(Program):
         self.renew_certificate()
 
     def is_listening(self):
-        return self.answers(self.port) and super().is_listening()
+        return answers(self.port) and super().is_listening()
 
     def renew_certificate(self):
         """A new serving certificate of the same CA."""
