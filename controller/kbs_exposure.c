@@ -51,11 +51,11 @@ const struct kube_resource *kbs_exposure_resource(enum trustee_exposure exposure
 
 static json_t *route_spec(const struct kbs_spec *spec, const char *service)
 {
-	json_t *s = packed(json_pack("{s:{s:s, s:s, s:i}, s:{s:s}, s:{s:s, s:s}}", "to", "kind", "Service", "name", service,
-								 "weight", 100, "port", "targetPort", KBS_PORT_NAME, "tls", "termination",
-								 "passthrough", "insecureEdgeTerminationPolicy", "None"));
+	json_t *s = json_made(json_pack("{s:{s:s, s:s, s:i}, s:{s:s}, s:{s:s, s:s}}", "to", "kind", "Service", "name",
+									service, "weight", 100, "port", "targetPort", KBS_PORT_NAME, "tls", "termination",
+									"passthrough", "insecureEdgeTerminationPolicy", "None"));
 	if (spec->hosting.exposure.host != NULL)
-		kbs_set(s, "host", json_string(spec->hosting.exposure.host));
+		json_put(s, "host", json_string(spec->hosting.exposure.host));
 	return s;
 }
 
@@ -63,23 +63,23 @@ static json_t *tls_route_spec(const struct kbs_spec *spec, const char *service)
 {
 	const char *ns = spec->hosting.exposure.gateway.ns;
 	const char *section = spec->hosting.exposure.gateway.section;
-	json_t *parent = packed(json_pack("{s:s, s:s, s:s}", "group", KUBE_TLS_ROUTES.group, "kind", "Gateway", "name",
-									  spec->hosting.exposure.gateway.name));
-	kbs_set(parent, "namespace", ns != NULL ? json_string(ns) : NULL);
-	kbs_set(parent, "sectionName", section != NULL ? json_string(section) : NULL);
-	return packed(json_pack("{s:[o], s:[s], s:[{s:[{s:s, s:s, s:s, s:i, s:i}]}]}", "parentRefs", parent, "hostnames",
-							spec->hosting.exposure.host, "rules", "backendRefs", "group", "", "kind", "Service", "name",
-							service, "port", KBS_PORT, "weight", 1));
+	json_t *parent = json_made(json_pack("{s:s, s:s, s:s}", "group", KUBE_TLS_ROUTES.group, "kind", "Gateway", "name",
+										 spec->hosting.exposure.gateway.name));
+	json_put_some(parent, "namespace", ns != NULL ? json_string(ns) : NULL);
+	json_put_some(parent, "sectionName", section != NULL ? json_string(section) : NULL);
+	return json_made(json_pack("{s:[o], s:[s], s:[{s:[{s:s, s:s, s:s, s:i, s:i}]}]}", "parentRefs", parent, "hostnames",
+							   spec->hosting.exposure.host, "rules", "backendRefs", "group", "", "kind", "Service",
+							   "name", service, "port", KBS_PORT, "weight", 1));
 }
 
 static json_t *ingress_spec(const struct kbs_spec *spec, const char *service)
 {
 	const char *class = spec->hosting.exposure.ingress_class;
-	json_t *path = packed(json_pack("{s:s, s:s, s:{s:{s:s, s:{s:s}}}}", "path", "/", "pathType", "Prefix", "backend",
-									"service", "name", service, "port", "name", KBS_PORT_NAME));
-	json_t *s = packed(
+	json_t *path = json_made(json_pack("{s:s, s:s, s:{s:{s:s, s:{s:s}}}}", "path", "/", "pathType", "Prefix", "backend",
+									   "service", "name", service, "port", "name", KBS_PORT_NAME));
+	json_t *s = json_made(
 		json_pack("{s:[{s:s, s:{s:[o]}}]}", "rules", "host", spec->hosting.exposure.host, "http", "paths", path));
-	kbs_set(s, "ingressClassName", class != NULL ? json_string(class) : NULL);
+	json_put_some(s, "ingressClassName", class != NULL ? json_string(class) : NULL);
 	return s;
 }
 
@@ -123,11 +123,11 @@ void kbs_exposure_render(const struct kbs_render_input *in, struct rendered *ret
 		spec = tls_route_spec(in->spec, service);
 	} else {
 		spec = ingress_spec(in->spec, service);
-		kbs_set(metadata, "annotations",
-				packed(json_pack("{s:s, s:s}", "nginx.ingress.kubernetes.io/ssl-passthrough", "true",
-								 "nginx.ingress.kubernetes.io/backend-protocol", "HTTPS")));
+		json_put(metadata, "annotations",
+				 json_pack("{s:s, s:s}", "nginx.ingress.kubernetes.io/ssl-passthrough", "true",
+						   "nginx.ingress.kubernetes.io/backend-protocol", "HTTPS"));
 	}
-	rendered_add(ret, res, packed(json_pack("{s:o, s:o}", "metadata", metadata, "spec", spec)));
+	rendered_add(ret, res, json_made(json_pack("{s:o, s:o}", "metadata", metadata, "spec", spec)));
 }
 
 // ---- Metrics
@@ -138,9 +138,9 @@ static json_t *monitor_tls(const struct kbs_spec *spec)
 {
 	const char *host = spec->hosting.exposure.host;
 	if (host == NULL)
-		return packed(json_pack("{s:b}", "insecureSkipVerify", 1));
-	return packed(json_pack("{s:s, s:{s:{s:s, s:s}}}", "serverName", host, "ca", "secret", "name",
-							spec->secrets.https_cert, "key", "certificate"));
+		return json_made(json_pack("{s:b}", "insecureSkipVerify", 1));
+	return json_made(json_pack("{s:s, s:{s:{s:s, s:s}}}", "serverName", host, "ca", "secret", "name",
+							   spec->secrets.https_cert, "key", "certificate"));
 }
 
 void kbs_monitor_render(const struct kbs_render_input *in, struct rendered *ret, struct remarks *remarks)
@@ -158,12 +158,12 @@ void kbs_monitor_render(const struct kbs_render_input *in, struct rendered *ret,
 	bool https = kbs_speaks_https(in->spec);
 	CLEANUP_FREE char *name = kbs_service_name(in->spec);
 	CLEANUP_FREE char *app = kbs_app(in->spec);
-	json_t *endpoint = packed(
+	json_t *endpoint = json_made(
 		json_pack("{s:s, s:s, s:s}", "port", KBS_PORT_NAME, "path", "/metrics", "scheme", https ? "https" : "http"));
-	kbs_set(endpoint, "tlsConfig", https ? monitor_tls(in->spec) : NULL);
+	json_put_some(endpoint, "tlsConfig", https ? monitor_tls(in->spec) : NULL);
 	rendered_add(ret, &KUBE_SERVICE_MONITORS,
-				 packed(json_pack("{s:o, s:{s:{s:{s:s}}, s:[o]}}", "metadata", kbs_metadata(in, name, "monitoring"),
-								  "spec", "selector", "matchLabels", LABEL_APP, app, "endpoints", endpoint)));
+				 json_made(json_pack("{s:o, s:{s:{s:{s:s}}, s:[o]}}", "metadata", kbs_metadata(in, name, "monitoring"),
+									 "spec", "selector", "matchLabels", LABEL_APP, app, "endpoints", endpoint)));
 }
 
 // ---- Address

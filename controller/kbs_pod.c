@@ -34,19 +34,13 @@ struct pod {
 	json_t *mounts[CONTAINERS];
 };
 
-void kbs_set(json_t *object, const char *key, json_t *value)
-{
-	if (value != NULL && json_object_set_new(object, key, value) < 0)
-		abort();
-}
-
 // ---- Volumes
 
 static void mount(struct pod *p, enum container c, const char *volume, const char *path, bool read_only)
 {
-	json_t *m = packed(json_pack("{s:s, s:s}", "name", volume, "mountPath", path));
+	json_t *m = json_made(json_pack("{s:s, s:s}", "name", volume, "mountPath", path));
 	if (read_only)
-		kbs_set(m, "readOnly", json_true());
+		json_put(m, "readOnly", json_true());
 	(void)json_array_append_new(p->mounts[c], m);
 }
 
@@ -54,7 +48,7 @@ static void mount(struct pod *p, enum container c, const char *volume, const cha
 static void add_folder(struct pod *p, enum container c, const char *volume, const char *path)
 {
 	(void)json_array_append_new(p->volumes,
-								packed(json_pack("{s:s, s:{s:s}}", "name", volume, "emptyDir", "medium", "Memory")));
+								json_made(json_pack("{s:s, s:{s:s}}", "name", volume, "emptyDir", "medium", "Memory")));
 	mount(p, c, volume, path, false);
 }
 
@@ -63,15 +57,15 @@ static void add_volume(struct pod *p, const char *volume, const struct kube_reso
 					   json_t *items)
 {
 	bool secret = res == &KUBE_SECRETS;
-	json_t *source = packed(json_pack("{s:s, s:i}", secret ? "secretName" : "name", name, "defaultMode", FILE_MODE));
-	kbs_set(source, "items", items);
+	json_t *source = json_made(json_pack("{s:s, s:i}", secret ? "secretName" : "name", name, "defaultMode", FILE_MODE));
+	json_put_some(source, "items", items);
 	(void)json_array_append_new(
-		p->volumes, packed(json_pack("{s:s, s:o}", "name", volume, secret ? "secret" : "configMap", source)));
+		p->volumes, json_made(json_pack("{s:s, s:o}", "name", volume, secret ? "secret" : "configMap", source)));
 }
 
 static json_t *one_item(const char *key, const char *file)
 {
-	return packed(json_pack("[{s:s, s:s}]", "key", key, "path", file));
+	return json_made(json_pack("[{s:s, s:s}]", "key", key, "path", file));
 }
 
 static const char *file_of(const char *path)
@@ -105,7 +99,7 @@ static void add_file(struct pod *p, enum container c, const char *volume, const 
 	const char *file = file_of(path);
 	add_volume(p, volume, &KUBE_CONFIG_MAPS, name, one_item(old ? old_key : key, file));
 	json_t *m =
-		packed(json_pack("{s:s, s:s, s:s, s:b}", "name", volume, "mountPath", path, "subPath", file, "readOnly", 1));
+		json_made(json_pack("{s:s, s:s, s:s, s:b}", "name", volume, "mountPath", path, "subPath", file, "readOnly", 1));
 	(void)json_array_append_new(p->mounts[c], m);
 }
 
@@ -189,9 +183,9 @@ static void add_certificates(struct pod *p)
 {
 	const struct kbs_spec *s = p->spec;
 	if (s->ibm_se.cert_store_pvc != NULL) {
-		(void)json_array_append_new(p->volumes,
-									packed(json_pack("{s:s, s:{s:s}}", "name", "ibmse-certstore",
-													 "persistentVolumeClaim", "claimName", s->ibm_se.cert_store_pvc)));
+		(void)json_array_append_new(
+			p->volumes, json_made(json_pack("{s:s, s:{s:s}}", "name", "ibmse-certstore", "persistentVolumeClaim",
+											"claimName", s->ibm_se.cert_store_pvc)));
 		mount(p, p->verifier, "ibmse-certstore", IBM_SE_DIR, true);
 	}
 	for (size_t i = 0; i < s->cert_caches.n; i++) {
@@ -208,10 +202,10 @@ static void add_certificates(struct pod *p)
 
 static json_t *variable(const char *name, const char *value)
 {
-	json_t *v = packed(json_pack("{s:s}", "name", name));
+	json_t *v = json_made(json_pack("{s:s}", "name", name));
 	// The API server drops an empty one.
 	if (value[0] != '\0')
-		kbs_set(v, "value", json_string(value));
+		json_put(v, "value", json_string(value));
 	return v;
 }
 
@@ -226,14 +220,14 @@ static void add_session_variables(const struct kbs_spec *s, json_t *all, struct 
 	if (json_object_get(all, name) != NULL)
 		remarks_add(remarks, REMARK_WARNING, ABOUT_SPEC, "VariableIgnored",
 					"spec.KbsEnvVars has %s, which spec.sessionStorage sets; drop it there", name);
-	kbs_set(all, name,
-			packed(json_pack("{s:s, s:{s:{s:s, s:s}}}", "name", name, "valueFrom", "secretKeyRef", "name", url->name,
-							 "key", url->key)));
+	json_put(all, name,
+			 json_pack("{s:s, s:{s:{s:s, s:s}}}", "name", name, "valueFrom", "secretKeyRef", "name", url->name, "key",
+					   url->key));
 	if (!postgres)
 		return;
 	const char *level = json_string_value(json_object_get(s->env, "RUST_LOG"));
 	CLEANUP_FREE char *quiet = xasprintf("%s," POSTGRES_QUIET, level != NULL && level[0] != '\0' ? level : "info");
-	kbs_set(all, "RUST_LOG", variable("RUST_LOG", quiet));
+	json_put(all, "RUST_LOG", variable("RUST_LOG", quiet));
 }
 
 static json_t *variables(const struct pod *p, enum container c, struct remarks *remarks)
@@ -242,7 +236,7 @@ static json_t *variables(const struct pod *p, enum container c, struct remarks *
 	const char *name;
 	json_t *value;
 	json_object_foreach ((json_t *)(uintptr_t)p->spec->env, name, value) {
-		kbs_set(all, name, variable(name, json_string_value(value)));
+		json_put(all, name, variable(name, json_string_value(value)));
 	}
 	if (c == KBS)
 		add_session_variables(p->spec, all, remarks);
@@ -261,7 +255,7 @@ static json_t *amounts(const json_t *given)
 	json_t *value;
 	json_object_foreach ((json_t *)(uintptr_t)given, name, value) {
 		char room[DECODE_NUMBER_MAX];
-		kbs_set(ret, name, packed(json_string(decode_quantity_text(value, room))));
+		json_put(ret, name, json_string(decode_quantity_text(value, room)));
 	}
 	return ret;
 }
@@ -269,8 +263,8 @@ static json_t *amounts(const json_t *given)
 static json_t *resources(const struct trustee_hosting *h)
 {
 	json_t *ret = json_object();
-	kbs_set(ret, "requests", amounts(h->resources.requests));
-	kbs_set(ret, "limits", amounts(h->resources.limits));
+	json_put_some(ret, "requests", amounts(h->resources.requests));
+	json_put_some(ret, "limits", amounts(h->resources.limits));
 	if (json_object_size(ret) > 0)
 		return ret;
 	json_decref(ret);
@@ -280,14 +274,14 @@ static json_t *resources(const struct trustee_hosting *h)
 // Releases before /healthz answer it with an error, which would have the kubelet kill them.
 static json_t *probe(const struct pod *p, int delay_s, int period_s)
 {
-	json_t *ret = packed(json_pack("{s:i, s:i, s:i, s:i, s:i}", "initialDelaySeconds", delay_s, "periodSeconds",
-								   period_s, "timeoutSeconds", 5, "failureThreshold", 3, "successThreshold", 1));
+	json_t *ret = json_made(json_pack("{s:i, s:i, s:i, s:i, s:i}", "initialDelaySeconds", delay_s, "periodSeconds",
+									  period_s, "timeoutSeconds", 5, "failureThreshold", 3, "successThreshold", 1));
 	if (p->dialect->healthz)
-		kbs_set(ret, "httpGet",
-				packed(json_pack("{s:s, s:i, s:s}", "path", "/healthz", "port", KBS_PORT, "scheme",
-								 kbs_speaks_https(p->spec) ? "HTTPS" : "HTTP")));
+		json_put(ret, "httpGet",
+				 json_pack("{s:s, s:i, s:s}", "path", "/healthz", "port", KBS_PORT, "scheme",
+						   kbs_speaks_https(p->spec) ? "HTTPS" : "HTTP"));
 	else
-		kbs_set(ret, "tcpSocket", packed(json_pack("{s:i}", "port", KBS_PORT)));
+		json_put(ret, "tcpSocket", json_pack("{s:i}", "port", KBS_PORT));
 	return ret;
 }
 
@@ -295,12 +289,12 @@ static json_t *probe(const struct pod *p, int delay_s, int period_s)
 static json_t *container(struct pod *p, enum container c, const char *name, const char *image, int port,
 						 json_t *command, struct remarks *remarks)
 {
-	json_t *ret = packed(json_pack("{s:s, s:s, s:o, s:[{s:s, s:i, s:s}], s:{s:b, s:{s:[s]}, s:{s:s}}}", "name", name,
-								   "image", image, "command", command, "ports", "name", name, "containerPort", port,
-								   "protocol", "TCP", "securityContext", "allowPrivilegeEscalation", 0, "capabilities",
-								   "drop", "ALL", "seccompProfile", "type", "RuntimeDefault"));
-	kbs_set(ret, "env", variables(p, c, remarks));
-	kbs_set(ret, "volumeMounts", TAKE_PTR(p->mounts[c]));
+	json_t *ret = json_made(json_pack("{s:s, s:s, s:o, s:[{s:s, s:i, s:s}], s:{s:b, s:{s:[s]}, s:{s:s}}}", "name", name,
+									  "image", image, "command", command, "ports", "name", name, "containerPort", port,
+									  "protocol", "TCP", "securityContext", "allowPrivilegeEscalation", 0,
+									  "capabilities", "drop", "ALL", "seccompProfile", "type", "RuntimeDefault"));
+	json_put_some(ret, "env", variables(p, c, remarks));
+	json_put_some(ret, "volumeMounts", TAKE_PTR(p->mounts[c]));
 	return ret;
 }
 
@@ -310,17 +304,17 @@ static json_t *containers(struct pod *p, struct remarks *remarks)
 	bool several = p->spec->deployment == KBS_MICROSERVICES;
 	json_t *kbs =
 		container(p, KBS, "kbs", kbs_image(p->in), KBS_PORT,
-				  packed(json_pack("[s, s, s]", "/usr/local/bin/kbs", "--config-file", CONFIG_FILE)), remarks);
-	kbs_set(kbs, "resources", resources(&p->spec->hosting));
-	kbs_set(kbs, "readinessProbe", probe(p, 5, 10));
-	kbs_set(kbs, "livenessProbe", probe(p, 15, 30));
-	json_t *all = packed(json_pack("[o]", kbs));
+				  json_made(json_pack("[s, s, s]", "/usr/local/bin/kbs", "--config-file", CONFIG_FILE)), remarks);
+	json_put_some(kbs, "resources", resources(&p->spec->hosting));
+	json_put(kbs, "readinessProbe", probe(p, 5, 10));
+	json_put(kbs, "livenessProbe", probe(p, 15, 30));
+	json_t *all = json_made(json_pack("[o]", kbs));
 	if (!several)
 		return all;
-	json_t *as_command = packed(json_pack("[s, s, s, s, s]", "/usr/local/bin/grpc-as", "--socket", "0.0.0.0:50004",
-										  "--config-file", AS_CONFIG_DIR "/as-config.json"));
+	json_t *as_command = json_made(json_pack("[s, s, s, s, s]", "/usr/local/bin/grpc-as", "--socket", "0.0.0.0:50004",
+											 "--config-file", AS_CONFIG_DIR "/as-config.json"));
 	json_t *rvps_command =
-		packed(json_pack("[s, s, s]", "/usr/local/bin/rvps", "-c", RVPS_CONFIG_DIR "/rvps-config.json"));
+		json_made(json_pack("[s, s, s]", "/usr/local/bin/rvps", "-c", RVPS_CONFIG_DIR "/rvps-config.json"));
 	(void)json_array_append_new(all, container(p, AS, "as", w->images.as, AS_PORT, as_command, remarks));
 	(void)json_array_append_new(all, container(p, RVPS, "rvps", w->images.rvps, RVPS_PORT, rvps_command, remarks));
 	return all;
@@ -330,7 +324,7 @@ static json_t *pull_secrets(const struct trustee_hosting *h)
 {
 	json_t *list = h->npull_secrets > 0 ? json_array() : NULL;
 	for (size_t i = 0; i < h->npull_secrets; i++)
-		(void)json_array_append_new(list, packed(json_pack("{s:s}", "name", h->pull_secrets[i].name)));
+		(void)json_array_append_new(list, json_made(json_pack("{s:s}", "name", h->pull_secrets[i].name)));
 	return list;
 }
 
@@ -350,10 +344,10 @@ json_t *kbs_pod(const struct kbs_render_input *in, const struct trustee_dialect 
 	add_secrets(&p);
 	add_certificates(&p);
 	// Variables that Kubernetes makes of Services begin with KBS_, as the KBS's own do.
-	json_t *pod = packed(json_pack("{s:b, s:b, s:i, s:o, s:o}", "automountServiceAccountToken", 0, "enableServiceLinks",
-								   0, "terminationGracePeriodSeconds", GRACE_S, "containers", containers(&p, remarks),
-								   "volumes", p.volumes));
-	kbs_set(pod, "imagePullSecrets", pull_secrets(&in->spec->hosting));
+	json_t *pod = json_made(json_pack("{s:b, s:b, s:i, s:o, s:o}", "automountServiceAccountToken", 0,
+									  "enableServiceLinks", 0, "terminationGracePeriodSeconds", GRACE_S, "containers",
+									  containers(&p, remarks), "volumes", p.volumes));
+	json_put_some(pod, "imagePullSecrets", pull_secrets(&in->spec->hosting));
 	for (size_t i = 0; i < CONTAINERS; i++)
 		json_decref(p.mounts[i]);
 	return pod;

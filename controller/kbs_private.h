@@ -2,8 +2,7 @@
 #ifndef COCO_CONTROLLER_KBS_PRIVATE_H
 #define COCO_CONTROLLER_KBS_PRIVATE_H
 
-#include <stdlib.h>
-
+#include "common/json_made.h"
 #include "controller/kbs_render.h"
 #include "controller/trustee_dialect.h"
 
@@ -69,16 +68,13 @@ void kbs_monitor_render(const struct kbs_render_input *in, struct rendered *ret,
 
 // ---- JSON
 
-// A tree that can't fail but by a text that is no UTF-8, which comes neither from the API server nor from files.
-static inline json_t *packed(json_t *tree)
+// Takes value; nothing happens where it is NULL.
+static inline void json_put_some(json_t *object, const char *key, json_t *value)
 {
-	if (tree == NULL)
-		abort();
-	return tree;
+	if (value != NULL)
+		json_put(object, key, value);
 }
 
-// Takes value; nothing happens where it is NULL.
-void kbs_set(json_t *object, const char *key, json_t *value) __attribute__((nonnull(1, 2)));
 // The object's keys in order, json_object_size() of them: new, but for the keys.
 const char **kbs_sorted_keys(const json_t *object) __attribute__((warn_unused_result, returns_nonnull));
 

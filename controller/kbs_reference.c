@@ -234,7 +234,7 @@ static void check_reference(void *ctx, const struct kbs_reference *ref)
 		return;
 	char key[OBJECT_KEY_MAX];
 	object_key(ref->resource, ref->name, key);
-	kbs_set(c->content, key, json_incref((json_t *)(uintptr_t)object));
+	json_put(c->content, key, json_incref((json_t *)(uintptr_t)object));
 }
 
 bool kbs_references_check(const struct kbs_render_input *in, json_t *content, struct remarks *remarks)

@@ -75,7 +75,7 @@ json_t *kbs_metadata(const struct kbs_render_input *in, const char *name, const 
 	CLEANUP_FREE char *trustee = trustee_name(in->object);
 	CLEANUP_FREE char *app = kbs_app(in->spec);
 	json_t *metadata = rendered_metadata(in->object, name, trustee, component);
-	kbs_set(json_object_get(metadata, "labels"), LABEL_APP, json_string(app));
+	json_put(json_object_get(metadata, "labels"), LABEL_APP, json_string(app));
 	return metadata;
 }
 
@@ -106,16 +106,15 @@ void kbs_needs(const json_t *object, const struct kbs_spec *spec,
 static json_t *service(const struct kbs_render_input *in, const char *name)
 {
 	CLEANUP_FREE char *app = kbs_app(in->spec);
-	json_t *spec = packed(json_pack("{s:s, s:{s:s}, s:[{s:s, s:i, s:s, s:i}]}", "type", in->spec->hosting.service_type,
-									"selector", LABEL_APP, app, "ports", "name", KBS_PORT_NAME, "port", KBS_PORT,
-									"protocol", "TCP", "targetPort", KBS_PORT));
+	json_t *spec = json_made(json_pack("{s:s, s:{s:s}, s:[{s:s, s:i, s:s, s:i}]}", "type",
+									   in->spec->hosting.service_type, "selector", LABEL_APP, app, "ports", "name",
+									   KBS_PORT_NAME, "port", KBS_PORT, "protocol", "TCP", "targetPort", KBS_PORT));
 	// A guest has to meet the pod again that it has begun to attest to.
 	if (in->spec->replicas > 1 && in->spec->hosting.sessions.type == SESSIONS_MEMORY) {
-		kbs_set(spec, "sessionAffinity", json_string("ClientIP"));
-		kbs_set(spec, "sessionAffinityConfig",
-				packed(json_pack("{s:{s:i}}", "clientIP", "timeoutSeconds", AFFINITY_S)));
+		json_put(spec, "sessionAffinity", json_string("ClientIP"));
+		json_put(spec, "sessionAffinityConfig", json_pack("{s:{s:i}}", "clientIP", "timeoutSeconds", AFFINITY_S));
 	}
-	return packed(json_pack("{s:o, s:o}", "metadata", kbs_metadata(in, name, COMPONENT), "spec", spec));
+	return json_made(json_pack("{s:o, s:o}", "metadata", kbs_metadata(in, name, COMPONENT), "spec", spec));
 }
 
 // ---- Deployment
@@ -133,7 +132,7 @@ static json_t *content_digest(const json_t *content, const json_t *policy)
 	json_t *all = json_copy((json_t *)(uintptr_t)content);
 	if (policy != NULL) {
 		CLEANUP_FREE char *key = xasprintf("ConfigMap/%s", kube_name(policy));
-		kbs_set(all, key, object_digest(policy));
+		json_put(all, key, object_digest(policy));
 	}
 	CLEANUP_BUF struct buf hex = BUF_INIT((size_t)2 * DIGEST_MAX);
 	object_digest_all(all, &hex);
@@ -143,10 +142,10 @@ static json_t *content_digest(const json_t *content, const json_t *policy)
 
 static json_t *template(const struct kbs_render_input *in, const json_t *metadata, json_t *content, json_t *pod)
 {
-	json_t *annotations = packed(json_pack("{s:s}", ANNOTATION_KBS_CONFIG, kube_name(in->object)));
-	kbs_set(annotations, ANNOTATION_CONTENT, content);
-	return packed(json_pack("{s:{s:O, s:o}, s:o}", "metadata", "labels", json_object_get(metadata, "labels"),
-							"annotations", annotations, "spec", pod));
+	json_t *annotations = json_made(json_pack("{s:s}", ANNOTATION_KBS_CONFIG, kube_name(in->object)));
+	json_put_some(annotations, ANNOTATION_CONTENT, content);
+	return json_made(json_pack("{s:{s:O, s:o}, s:o}", "metadata", "labels", json_object_get(metadata, "labels"),
+							   "annotations", annotations, "spec", pod));
 }
 
 static json_t *deployment(const struct kbs_render_input *in, const struct trustee_dialect *dialect, const char *name,
@@ -159,10 +158,10 @@ static json_t *deployment(const struct kbs_render_input *in, const struct truste
 		in->hold && in->deployment != NULL ? live_content(in->deployment) : content_digest(content, policy);
 	json_decref(policy);
 	json_t *pods = template(in, metadata, digest, kbs_pod(in, dialect, remarks));
-	return packed(json_pack("{s:o, s:{s:I, s:{s:{s:s}}, s:{s:s, s:{s:i, s:i}}, s:o}}", "metadata", metadata, "spec",
-							"replicas", (json_int_t)in->spec->replicas, "selector", "matchLabels", LABEL_APP, app,
-							"strategy", "type", "RollingUpdate", "rollingUpdate", "maxUnavailable", 0, "maxSurge", 1,
-							"template", pods));
+	return json_made(json_pack("{s:o, s:{s:I, s:{s:{s:s}}, s:{s:s, s:{s:i, s:i}}, s:o}}", "metadata", metadata, "spec",
+							   "replicas", (json_int_t)in->spec->replicas, "selector", "matchLabels", LABEL_APP, app,
+							   "strategy", "type", "RollingUpdate", "rollingUpdate", "maxUnavailable", 0, "maxSurge", 1,
+							   "template", pods));
 }
 
 // What the pods can't start with, beside objects that are missing.

@@ -53,7 +53,7 @@ static void add_source(struct volume *v, const struct kube_resource *res, const 
 {
 	const char *kind = res == &KUBE_SECRETS ? "secret" : "configMap";
 	(void)json_array_append_new(
-		v->sources, packed(json_pack("{s:{s:s, s:o, s:b}}", kind, "name", name, "items", items, "optional", 1)));
+		v->sources, json_made(json_pack("{s:{s:s, s:o, s:b}}", kind, "name", name, "items", items, "optional", 1)));
 }
 
 // ---- Image policy
@@ -79,8 +79,8 @@ json_t *kbs_image_policy(const struct kbs_render_input *in)
 	if (!h->image_policy_given || h->image_policy.text == NULL)
 		return NULL;
 	CLEANUP_FREE char *name = policy_name(in->object);
-	return packed(json_pack("{s:o, s:{s:s}}", "metadata", kbs_metadata(in, name, "image-policy"), "data", POLICY_KEY,
-							h->image_policy.text));
+	return json_made(json_pack("{s:o, s:{s:s}}", "metadata", kbs_metadata(in, name, "image-policy"), "data", POLICY_KEY,
+							   h->image_policy.text));
 }
 
 static void add_image_policy(struct volume *v)
@@ -93,9 +93,9 @@ static void add_image_policy(struct volume *v)
 	CLEANUP_FREE char *path = file_path(v, POLICY_TYPE, h->image_policy.name, "spec.imagePolicy");
 	if (path == NULL)
 		return;
-	kbs_set(v->taken, path, json_true());
+	json_put(v->taken, path, json_true());
 	add_source(v, &KUBE_CONFIG_MAPS, ref->given ? ref->name : own,
-			   packed(json_pack("[{s:s, s:s}]", "key", ref->given ? ref->key : POLICY_KEY, "path", path)));
+			   json_made(json_pack("[{s:s, s:s}]", "key", ref->given ? ref->key : POLICY_KEY, "path", path)));
 }
 
 // ---- Secrets
@@ -150,7 +150,7 @@ static void add_secret(struct volume *v, const char *name)
 		CLEANUP_FREE char *what = xasprintf("key \"%s\" of Secret \"%s\" (spec.kbsSecretResources)", keys[i], name);
 		CLEANUP_FREE char *path = file_path(v, name, keys[i], what);
 		if (path != NULL)
-			(void)json_array_append_new(items, packed(json_pack("{s:s, s:s}", "key", keys[i], "path", path)));
+			(void)json_array_append_new(items, json_made(json_pack("{s:s, s:s}", "key", keys[i], "path", path)));
 	}
 	if (json_object_size(data) == 0)
 		remarks_add(
@@ -172,7 +172,7 @@ static void add_secrets(struct volume *v)
 	size_t i;
 	json_t *name;
 	json_array_foreach (v->in->spec->secret_resources, i, name) {
-		kbs_set(set, json_string_value(name), json_true());
+		json_put(set, json_string_value(name), json_true());
 	}
 	CLEANUP_FREE const char **names = kbs_sorted_keys(set);
 	for (size_t k = 0; k < json_object_size(set); k++)
@@ -189,8 +189,8 @@ json_t *kbs_resources(const struct kbs_render_input *in, const struct trustee_di
 	add_secrets(&v);
 	json_decref(v.taken);
 	if (json_array_size(v.sources) > 0)
-		return packed(json_pack("{s:s, s:{s:o, s:i}}", "name", KBS_RESOURCES_VOLUME, "projected", "sources", v.sources,
-								"defaultMode", FILE_MODE));
+		return json_made(json_pack("{s:s, s:{s:o, s:i}}", "name", KBS_RESOURCES_VOLUME, "projected", "sources",
+								   v.sources, "defaultMode", FILE_MODE));
 	json_decref(v.sources);
 	return NULL;
 }

@@ -233,13 +233,13 @@ static void put_text(struct parts *p, const char *suffix, const char *component,
 	parts_put(p, &KUBE_CONFIG_MAPS, parts_name(p, suffix), component, text_body(key, text));
 }
 
-// With Vault's token in it, it is a Secret. Where it can't be written now, whichever of the two there is stays.
+// With a secret in it, it is a Secret. Where it can't be written now, whichever of the two there is stays.
 static void put_config(struct parts *p)
 {
 	if (!p->config_ok) {
 		parts_put(p, &KUBE_CONFIG_MAPS, parts_name(p, KBS_CONFIG_SUFFIX), COMPONENT_CONFIG, NULL);
 		parts_put(p, &KUBE_SECRETS, parts_name(p, KBS_CONFIG_SUFFIX), COMPONENT_CONFIG, NULL);
-	} else if (p->in->spec->hosting.vault_given) {
+	} else if (kbs_config_is_secret(&p->in->spec->hosting)) {
 		parts_put(p, &KUBE_SECRETS, parts_name(p, KBS_CONFIG_SUFFIX), COMPONENT_CONFIG,
 				  parts_secret_body("kbs-config.toml", buf_str(&p->config)));
 	} else {
