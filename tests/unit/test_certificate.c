@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/secret.h"
 #include "controller/certificate.h"
+#include "controller/certificate_chain.h"
 #include "controller/certificate_make.h"
 #include "pki.h"
 
@@ -658,6 +659,101 @@ static void test_pkcs8_refused(void **state)
 	}
 }
 
+// ---- What a chain leads to
+
+static const struct chain_row {
+	const char *name;
+	const char *cert, *ca;     // material; NULL: no ca
+	const char *anchor, *root; // what to trust, and the chain with its root; NULL: it can't be read
+} chain_rows[] = {
+	{"chain: self-signed", "self", NULL, "self", "self"},
+	{"chain: with its root", "leaf+inter+root", NULL, "root", "leaf+inter+root"},
+	{"chain: with its root, and the CA", "leaf+inter+root", "root", "root", "leaf+inter+root"},
+	{"chain: with its root, and another CA", "leaf+inter+root", "other-root", "root", "leaf+inter+root"},
+	{"chain: the root is the CA", "leaf+inter", "root", "root", "leaf+inter+root"},
+	{"chain: the root among CAs", "leaf+inter", "other-root+root", "root", "leaf+inter+root"},
+	{"chain: all issuers are CAs", "leaf", "root+inter", "root", "leaf+inter+root"},
+	{"chain: the CA is no root", "leaf", "inter", "inter", "leaf"},
+	{"chain: another CA", "leaf+inter", "other-root", "inter", "leaf+inter"},
+	{"chain: no CA", "leaf+inter", NULL, "inter", "leaf+inter"},
+	{"chain: a CA that can't be read", "leaf+inter", "=garbage", "inter", "leaf+inter"},
+	{"chain: one that is expired", "expired", "root", "root", "expired+root"},
+	{"chain: alone", "other", NULL, "other", "other"},
+	{"chain: garbage", "=garbage", "root", NULL, NULL},
+	{"chain: empty", "=", "root", NULL, NULL},
+};
+
+static void test_chain(void **state)
+{
+	const struct chain_row *row = *state;
+	struct error err;
+	CLEANUP_BUF
+	struct buf cert = BUF_INIT(65536);
+	CLEANUP_BUF
+	struct buf ca = BUF_INIT(65536);
+	CLEANUP_BUF
+	struct buf want = BUF_INIT(65536);
+	CLEANUP_BUF
+	struct buf got = BUF_INIT(65536);
+	certificates(row->cert, &cert);
+	certificates(row->ca != NULL ? row->ca : "=", &ca);
+	certificates(row->anchor != NULL ? row->anchor : "=", &want);
+	assert_int_equal(certificate_anchor(buf_str(&cert), text_or_none(row->ca, &ca), &got, &err),
+					 row->anchor != NULL ? 0 : -EINVAL);
+	assert_string_equal(buf_z(&got), buf_z(&want));
+	buf_clear(&got);
+	buf_clear(&want);
+	certificates(row->root != NULL ? row->root : "=", &want);
+	assert_int_equal(certificate_with_root(buf_str(&cert), text_or_none(row->ca, &ca), &got, &err),
+					 row->root != NULL ? 0 : -EINVAL);
+	assert_string_equal(buf_z(&got), buf_z(&want));
+	assert_int_equal(ERR_peek_error(), 0);
+}
+
+// A text without a newline at its end is no reason to spoil what comes behind it.
+static void test_chain_newline(void **state)
+{
+	(void)state;
+	struct error err;
+	CLEANUP_BUF
+	struct buf got = BUF_INIT(65536);
+	const struct pki *other = find("other", strlen("other"));
+	const struct pki *root = find("root", strlen("root"));
+	struct str cut = {other->cert_pem, strlen(other->cert_pem) - 1};
+	CLEANUP_FREE char *want = xasprintf("%s%s", other->cert_pem, root->cert_pem);
+	assert_int_equal(certificate_with_root(cut, str_from(root->cert_pem), &got, &err), 0);
+	assert_string_equal(buf_z(&got), want);
+	struct buf small = BUF_INIT(16);
+	assert_int_equal(certificate_anchor(cut, (struct str){0}, &small, &err), -EFBIG);
+	buf_release(&small);
+	assert_int_equal(certificate_anchor((struct str){0}, (struct str){0}, &got, &err), -EINVAL);
+}
+
+static void test_admin_pair(void **state)
+{
+	(void)state;
+	struct error err;
+	CLEANUP_SECRET_BUF struct buf key = secret_buf(KEY_PEM_MAX);
+	CLEANUP_SECRET_BUF struct buf other = secret_buf(KEY_PEM_MAX);
+	CLEANUP_BUF struct buf pub = BUF_INIT(KEY_PEM_MAX);
+	CLEANUP_BUF struct buf other_pub = BUF_INIT(KEY_PEM_MAX);
+	assert_int_equal(certificate_make_admin_keys(&key, &pub, &err), 0);
+	assert_int_equal(certificate_make_admin_keys(&other, &other_pub, &err), 0);
+	assert_true(certificate_is_admin_keys(buf_str(&key), buf_str(&pub)));
+	assert_false(certificate_is_admin_keys(buf_str(&key), buf_str(&other_pub)));
+	assert_false(certificate_is_admin_keys(buf_str(&pub), buf_str(&key)));
+	assert_false(certificate_is_admin_keys(buf_str(&key), (struct str){0}));
+	assert_false(certificate_is_admin_keys((struct str){0}, buf_str(&pub)));
+	assert_false(certificate_is_admin_keys(STR(""), STR("")));
+	// A pair, but of another kind.
+	const struct pki *leaf = find("leaf", strlen("leaf"));
+	BIO *text = BIO_new(BIO_s_mem());
+	assert_int_equal(PEM_write_bio_PUBKEY(text, leaf->key), 1);
+	CLEANUP_FREE char *leaf_pub = pki_text(text);
+	assert_false(certificate_is_admin_keys(str_from(leaf->key_pem), str_from(leaf_pub)));
+	assert_int_equal(ERR_peek_error(), 0);
+}
+
 int main(void)
 {
 	static struct tests all;
@@ -678,5 +774,10 @@ int main(void)
 	tests_add(&all, "an admin's keys", test_admin_keys, NULL);
 	ADD_TABLE(&all, key_rows, test_pkcs8);
 	tests_add(&all, "what is no key for PKCS#8", test_pkcs8_refused, NULL);
+	tests_add(&all, "what is a pair of an admin's keys", test_admin_pair, NULL);
+	static struct chain_row chains[COUNT(chain_rows)];
+	memcpy(chains, chain_rows, sizeof(chain_rows));
+	ADD_TABLE(&all, chains, test_chain);
+	tests_add(&all, "chain: no newline at the end, no room, nothing", test_chain_newline, NULL);
 	return _cmocka_run_group_tests("certificate", all.v, all.n, make_all, release_all);
 }

@@ -100,6 +100,69 @@ static void test_vector_long(void **state)
 	assert_int_equal(initdata_digests(buf_str(&toml), "md5", &d, &err), -EINVAL);
 }
 
+static void assert_same(const struct digest *got, const struct digest *want)
+{
+	assert_int_equal(got->n, want->n);
+	assert_memory_equal(got->v, want->v, want->n);
+}
+
+// As a profile's status has it: the same forms as of the text itself.
+static void test_vector_digest(void **state)
+{
+	(void)state;
+	CLEANUP_BUF
+	struct buf toml = BUF_INIT(TEXT_MAX);
+	struct error err = {0};
+	read_file(VECTORS "initdata.toml", &toml);
+	for (size_t i = 0; initdata_algorithm_names[i] != NULL; i++) {
+		struct initdata_digests want;
+		struct initdata_digests got;
+		CLEANUP_BUF
+		struct buf text = BUF_INIT(TEXT_MAX);
+		assert_int_equal(initdata_digests(buf_str(&toml), initdata_algorithm_names[i], &want, &err), 0);
+		buf_addf(&text, "%s:", initdata_algorithm_names[i]);
+		hex_encode(want.digest.v, want.digest.n, &text);
+		assert_int_equal(initdata_digests_parse(buf_z(&text), &got, &err), 0);
+		assert_string_equal(got.algorithm, want.algorithm);
+		assert_same(&got.digest, &want.digest);
+		assert_same(&got.snp_host_data, &want.snp_host_data);
+		assert_same(&got.tdx_mr_config_id, &want.tdx_mr_config_id);
+		assert_same(&got.cca_personalization, &want.cca_personalization);
+		assert_int_equal(got.has_azure_pcr8, want.has_azure_pcr8);
+		if (want.has_azure_pcr8)
+			assert_same(&got.azure_pcr8, &want.azure_pcr8);
+	}
+}
+
+#define HEX8 "0123456789abcdef"
+#define HEX32 HEX8 HEX8 HEX8 HEX8
+
+static struct digest_case {
+	const char *name;
+} bad_digests[] = {{""},
+				   {"sha256"},
+				   {"sha256:"},
+				   {"sha"},
+				   {"md5:" HEX8 HEX8},
+				   {"sha256:" HEX8 HEX8 HEX8 "0123456789abcde"},
+				   {"sha256:" HEX32 "0"},
+				   {"sha256:" HEX8 HEX8 HEX8 "0123456789abcdeF"},
+				   {"sha256:" HEX8 HEX8 HEX8 "0123456789abcde\n"},
+				   {"sha384:" HEX32},
+				   {"sha512:" HEX32},
+				   {"SHA256:" HEX32},
+				   {" sha256:" HEX32},
+				   {HEX32}};
+
+static void test_bad_digest(void **state)
+{
+	const struct digest_case *c = *state;
+	struct initdata_digests d;
+	struct error err = {0};
+	assert_int_equal(initdata_digests_parse(c->name, &d, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "sha256:HEX"));
+}
+
 static void test_vector_annotation(void **state)
 {
 	(void)state;
@@ -481,6 +544,8 @@ int main(void)
 	tests_add(&t, "vector: sha256 on all platforms", test_vector, NULL);
 	tests_add(&t, "vector: longer digests", test_vector_long, NULL);
 	tests_add(&t, "vector: annotation", test_vector_annotation, NULL);
+	tests_add(&t, "vector: digests as a status has them", test_vector_digest, NULL);
+	ADD_TABLE(&t, bad_digests, test_bad_digest);
 	ADD_TABLE(&t, parse_cases, test_parse);
 	tests_add(&t, "parse: values", test_parse_values, NULL);
 	tests_add(&t, "parse: maximum", test_parse_max, NULL);
