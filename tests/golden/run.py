@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tomllib
 
+import yaml
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 from tap import check, equal, main, test  # noqa: E402
@@ -107,6 +109,34 @@ def _():
         closed = {"type": "DenyAll"}, {"authorization_mode": "DenyAll"}
         keyed = {"insecure_api": False, "auth_public_key": "/etc/auth-secret/publicKey"}
         check(config["admin"] in (*closed, keyed), f"{file.name}: {config['admin']}")
+
+
+def values(documents, key):
+    """What a key of data has, in whichever objects have it."""
+    return [d["data"][key] for d in documents if isinstance(d, dict) and key in d.get("data", {})]
+
+
+@test("a Trustee's configuration says what its KbsConfig mounts")
+def _():
+    files = sorted((HERE / "trustee").glob("*/output.yaml"))
+    check(len(files) > 10, f"only {len(files)} files")
+    for file in files:
+        documents = list(yaml.safe_load_all(file.read_text()))
+        texts = values(documents, "kbs-config.toml")
+        kbs = [d["spec"] for d in documents if "kbsDeploymentType" in (d or {}).get("spec", {})]
+        if not texts or not kbs:  # it stays as it is
+            check("stays as it is" in file.read_text(), f"{file.parent.name}: what is missing is not kept")
+            continue
+        config = tomllib.loads(texts[0])
+        https = "kbsHttpsKeySecretName" in kbs[0] and "kbsHttpsCertSecretName" in kbs[0]
+        signer = "kbsAttestationKeySecretName" in kbs[0] and "kbsAttestationCertSecretName" in kbs[0]
+        token = config["attestation_token"]
+        equal(config["http_server"]["insecure_http"], not https, f"{file.parent.name}: HTTPS")
+        equal("signer" in config["attestation_service"]["attestation_token_broker"], signer, f"{file.parent.name}: signer")
+        equal(token.get("insecure_header_jwk", token.get("insecure_key")), not signer, f"{file.parent.name}: tokens")
+        equal("vault" in kbs[0], "vault_url" in config["plugins"][0], f"{file.parent.name}: Vault")
+        for text in values(documents, "reference_value"):
+            json.loads(text)
 
 
 main()
