@@ -27,6 +27,8 @@ static struct digest_case {
 	{"a Secret's texts go over its data",
 	 HEAD("Secret") "data: {a: dmFsdWU=, b: dmFsdWU=}\nstringData: {b: other, c: value}",
 	 HEAD("Secret") "data: {a: " VALUE ", b: " OTHER ", c: " VALUE "}"},
+	{"a Secret's text that could be base64", HEAD("Secret") "stringData: {a: AAECAw==}",
+	 HEAD("Secret") "data: {a: 25464e8d1c31533cfab75eae73087189c62ca36a4d974af2eb828d5c0c8356d7}"},
 	{"a Secret's texts alone", HEAD("Secret") "stringData: {a: value}", HEAD("Secret") "data: {a: " VALUE "}"},
 	{"null, as Go writes nothing", HEAD("Secret") "data: null", HEAD("Secret") "data: {}"},
 	{"no data", HEAD("Secret") "type: Opaque", HEAD("Secret") "type: Opaque"},
@@ -68,7 +70,7 @@ static void test_digest(void **state)
 static void test_trim_wipes(void **state)
 {
 	(void)state;
-	json_t *object = yaml_tree(digest_cases[9].object);
+	json_t *object = yaml_tree(digest_cases[10].object);
 	json_t *data = json_incref(json_object_get(object, "data"));
 	json_t *annotations = json_incref(json_object_get(json_object_get(object, "metadata"), "annotations"));
 	json_t *trimmed = object_digest_trim(object);
