@@ -139,9 +139,9 @@ static void crash(struct search *s, const char *container, const json_t *termina
 											   (long long)json_integer_value(json_object_get(terminated, "exitCode")),
 											   foreign(json_text(terminated, "reason"), room));
 	const char *remedy =
-		json_text_is(terminated, "reason", "OOMKilled") ? "raise spec.resources.limits.memory, and " : "";
+		json_text_is(terminated, "reason", "OOMKilled") ? "raise spec.resources.limits.memory, and see" : "see";
 	found(s, RANK_CRASH,
-		  xasprintf("container \"%s\" ends again and again%s; %ssee what it said last: %s --previous", container, how,
+		  xasprintf("container \"%s\" ends again and again%s; %s what it said last: %s --previous", container, how,
 					remedy, logs));
 }
 
