@@ -2,6 +2,7 @@
 #ifndef COCO_TESTS_UNIT_TRUSTEE_CHECKS_H
 #define COCO_TESTS_UNIT_TRUSTEE_CHECKS_H
 
+#include "controller/kbs_config.h"
 #include "trustee_world.h"
 
 // ---- What is so of every rendering
@@ -34,7 +35,7 @@ static inline void check_kbs_config(const struct trustee_rendering *r, const str
 								spec.config_maps.gpu_attestation_policy, spec.config_maps.resource_policy};
 	for (size_t i = 0; i < COUNT(maps); i++)
 		assert_true(rendered_wants(&r->objects, &KUBE_CONFIG_MAPS, maps[i]));
-	assert_true(rendered_wants(&r->objects, spec.hosting.vault_given ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS,
+	assert_true(rendered_wants(&r->objects, kbs_config_is_secret(&spec.hosting) ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS,
 							   spec.config_maps.kbs));
 	assert_true(rendered_wants(&r->objects, &KUBE_SECRETS, spec.secrets.auth));
 	assert_ptr_equal(o, &r->objects.v[r->objects.n - 1]); // the last one
