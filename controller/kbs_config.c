@@ -168,9 +168,10 @@ static void write_storage(struct config *c, const struct kbs_config_input *in)
 	set_text(c, storage, "storage_type", "LocalFs");
 	set_text(c, table(c, backends, "local_fs"), "dir_path", "/opt/confidential-containers/storage");
 	set_text(c, table(c, backends, "local_json"), "file_dir_path", "/opt/confidential-containers/storage/local_json");
-	// A storage that is named must have a table, even an empty one; its address comes from the environment.
+	// A storage that is named must have a table, even an empty one. The address of Postgres comes from the environment; that
+	// of Redis, which 0.21.0 doesn't look for there, stands here.
 	if (d->session_storage && in->sessions == SESSIONS_REDIS)
-		(void)table(c, backends, "redis");
+		set_text(c, table(c, backends, "redis"), "url", in->sessions_url);
 	if (d->session_storage && in->sessions == SESSIONS_POSTGRES)
 		(void)table(c, backends, "postgres");
 }
@@ -239,7 +240,7 @@ int kbs_config_write(const struct kbs_config_input *in, struct buf *out, struct 
 	write_resources(&c, in);
 	int rc = c.bad ? error_set(err, EINVAL, "a text of the KBS's configuration is no UTF-8; correct it")
 				   : toml_write(c.root, out, err);
-	secret_json_free(c.root); // Vault's token is in it
+	secret_json_free(c.root); // Vault's token and the address of Redis are in it
 	return rc;
 }
 

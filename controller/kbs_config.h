@@ -37,7 +37,8 @@ struct kbs_config_input {
 		const char *token; // secret: the text that is written has it, so it belongs in a Secret
 		bool ca;           // with the CA mounted
 	} vault;
-	int sessions; // enum session_storage
+	int sessions;             // enum session_storage
+	const char *sessions_url; // of Redis: secret, as the token is; NULL for the others, whose address is a variable
 };
 
 // Appends the TOML. The same input gives the same bytes. -ENOTSUP: the version can't do what is asked for.

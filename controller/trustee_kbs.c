@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json_made.h"
 #include "common/mem.h"
 #include "controller/trustee_parts.h"
 
@@ -10,16 +11,10 @@
 // On the KbsConfig: the log level that is ours, and goes with the profile Permissive.
 #define ANNOTATION_LOG_LEVEL NAME_GROUP "/log-level"
 
-static void set(json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, value) < 0)
-		abort();
-}
-
 static void set_name(const struct parts *p, json_t *spec, const char *key, const char *suffix)
 {
 	CLEANUP_FREE char *name = parts_name(p, suffix);
-	set(spec, key, parts_packed(json_string(name)));
+	json_put(spec, key, json_string(name));
 }
 
 static void set_names(const struct parts *p, json_t *spec)
@@ -46,13 +41,13 @@ static void set_resources(const struct parts *p, json_t *spec)
 	if (p->in->spec->hosting.vault_given)
 		return;
 	CLEANUP_FREE char *status = parts_status_name(p);
-	json_t *names = parts_packed(json_pack("[s]", status));
+	json_t *names = json_made(json_pack("[s]", status));
 	for (size_t i = 0; i < json_array_size(p->in->spec->secret_resources); i++) {
 		const char *name = json_string_value(json_array_get(p->in->spec->secret_resources, i));
 		if (strcmp(name, status) != 0)
 			(void)json_array_append_new(names, json_string(name));
 	}
-	set(spec, "kbsSecretResources", names);
+	json_put(spec, "kbsSecretResources", names);
 }
 
 // What both kinds have, as it is written: only what is set there.
@@ -65,7 +60,7 @@ static void hand_on(const struct parts *p, json_t *spec)
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		const json_t *value = json_object_get(from, fields[i]);
 		if (value != NULL && !json_is_null(value))
-			set(spec, fields[i], parts_packed(json_deep_copy(value)));
+			json_put(spec, fields[i], json_deep_copy(value));
 	}
 }
 
@@ -77,7 +72,7 @@ static bool set_log_level(struct parts *p, const json_t *live, json_t *spec)
 	if (p->in->spec->profile == TRUSTEE_PERMISSIVE) {
 		if (now != NULL && strcmp(now, LOG_LEVEL) != 0)
 			return false;
-		set(spec, "KbsEnvVars", parts_packed(json_pack("{s:s}", LOG_VARIABLE, LOG_LEVEL)));
+		json_put(spec, "KbsEnvVars", json_pack("{s:s}", LOG_VARIABLE, LOG_LEVEL));
 		return true;
 	}
 	const char *ours = kube_annotation(live, ANNOTATION_LOG_LEVEL);
@@ -99,18 +94,18 @@ void parts_put_kbs_config(struct parts *p)
 	const json_t *live = parts_live(p, &KUBE_KBS_CONFIGS, name);
 	json_t *spec = json_object();
 	set_names(p, spec);
-	set(spec, "kbsServiceType", parts_packed(json_string(from->hosting.service_type)));
-	set(spec, "kbsDeploymentType", parts_packed(json_string(kbs_deployment_names[KBS_ALL_IN_ONE])));
+	json_put(spec, "kbsServiceType", json_string(from->hosting.service_type));
+	json_put(spec, "kbsDeploymentType", json_string(kbs_deployment_names[KBS_ALL_IN_ONE]));
 	set_resources(p, spec);
 	if (from->ibm_se_given) {
 		CLEANUP_FREE char *store = parts_name(p, SUFFIX_IBM_SE_STORE);
-		set(spec, "ibmSEConfigSpec", parts_packed(json_pack("{s:s}", "certStorePvc", store)));
+		json_put(spec, "ibmSEConfigSpec", json_pack("{s:s}", "certStorePvc", store));
 	}
 	if (from->replicas_given)
-		set(spec, "KbsDeploymentSpec", parts_packed(json_pack("{s:I}", "replicas", (json_int_t)from->replicas)));
+		json_put(spec, "KbsDeploymentSpec", json_pack("{s:I}", "replicas", (json_int_t)from->replicas));
 	hand_on(p, spec);
-	json_t *body = parts_packed(json_pack("{s:o}", "spec", spec));
+	json_t *body = json_made(json_pack("{s:o}", "spec", spec));
 	if (set_log_level(p, live, spec))
-		set(body, "metadata", parts_packed(json_pack("{s:{s:s}}", "annotations", ANNOTATION_LOG_LEVEL, LOG_LEVEL)));
+		json_put(body, "metadata", json_pack("{s:{s:s}}", "annotations", ANNOTATION_LOG_LEVEL, LOG_LEVEL));
 	parts_put(p, &KUBE_KBS_CONFIGS, name, COMPONENT_KBS, body);
 }

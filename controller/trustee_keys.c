@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/encode.h"
+#include "common/json_made.h"
 #include "common/mem.h"
 #include "common/profile.h"
 #include "common/secret.h"
@@ -22,7 +23,7 @@ json_t *parts_secret_body(const char *key, struct str value)
 {
 	CLEANUP_SECRET_BUF struct buf coded = secret_buf((value.n + 2) / 3 * 4);
 	base64_encode(value, &coded);
-	return parts_packed(json_pack("{s:{s:s%}}", "data", key, buf_z(&coded), coded.n));
+	return json_made(json_pack("{s:{s:s%}}", "data", key, buf_z(&coded), coded.n));
 }
 
 static void put(struct parts *p, const char *suffix, const char *component, const char *key, struct str value)
@@ -214,14 +215,17 @@ static struct str published_ca(const struct parts *p)
 	return (struct str){json_string_value(ca), json_string_length(ca)};
 }
 
+// Of the last good certificate. Where that has been lost or damaged, what guests were told stays as it is: pods' initdata
+// depends on it.
 static void note_live(struct parts *p, const struct pair *live)
 {
 	struct error err;
 	CLEANUP_CERTIFICATE_REPORT struct certificate_report report;
+	struct str published = published_ca(p);
 	check(p, &https, "the last good certificate", live, &report);
 	p->out->not_after_s = report.not_after_s;
-	// What can't be read leads nowhere: there is nothing to publish then.
-	(void)note_anchor(p, secret_text_str(&live->cert), published_ca(p), &err);
+	if (note_anchor(p, secret_text_str(&live->cert), published, &err) < 0 && published.p != NULL)
+		(void)note_anchor(p, published, (struct str){0}, &err);
 }
 
 static int put_https(struct parts *p, struct error *err)
@@ -237,8 +241,7 @@ static int put_https(struct parts *p, struct error *err)
 	}
 	read_live_pair(p, &https, &live);
 	put_live_pair(p, &https, &live);
-	if (live.cert.there)
-		note_live(p, &live);
+	note_live(p, &live);
 	return 0;
 }
 

@@ -24,8 +24,8 @@
 #define SUFFIX_IBM_SE_STORE "-ibmse-certstore-pvc"
 #define ATTESTATION_STATUS "attestation-status"
 
-// Longer ones are no token: it stands in one line of the configuration, and in a header of each request.
-#define VAULT_TOKEN_MAX ((size_t)8 * 1024)
+// Of Vault's token, which goes into a header of each request, and of an address.
+#define SECRET_WORD_MAX ((size_t)8 * 1024)
 
 // Values of LABEL_COMPONENT.
 #define COMPONENT_CONFIG "config"
@@ -64,8 +64,6 @@ const json_t *parts_live(const struct parts *p, const struct kube_resource *res,
 // its name is another's (a remark), and with p->hold.
 void parts_put(struct parts *p, const struct kube_resource *res, char *name, const char *component, json_t *body)
 	__attribute__((nonnull(1, 2, 3, 4)));
-// value, unless that is NULL: what can't be packed is text that isn't UTF-8, which no reader of ours lets through.
-json_t *parts_packed(json_t *value) __attribute__((returns_nonnull));
 
 // trustee_bindings.c: the policy that releases resources, with its bindings, into p->policy. Sets p->hold where a profile
 // isn't known yet.

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json_made.h"
 #include "common/mem.h"
 #include "common/profile.h"
 #include "common/secret.h"
@@ -19,13 +20,6 @@
 #define NO_VALUES_LIST "[\n]\n"
 
 // ---- Objects
-
-json_t *parts_packed(json_t *value)
-{
-	if (value == NULL)
-		abort();
-	return value;
-}
 
 char *parts_name(const struct parts *p, const char *suffix)
 {
@@ -95,7 +89,7 @@ static json_t *whole(const struct parts *p, const char *name, const char *compon
 {
 	json_t *metadata = rendered_metadata(p->in->object, name, p->name, component);
 	(void)json_object_update(metadata, json_object_get(body, "metadata"));
-	json_t *object = parts_packed(json_pack("{s:o}", "metadata", metadata));
+	json_t *object = json_made(json_pack("{s:o}", "metadata", metadata));
 	(void)json_object_update_missing(object, body);
 	json_decref(body);
 	return object;
@@ -165,34 +159,53 @@ static void choose_dialect(struct parts *p)
 	refuse(p, "UnsupportedVersion", why);
 }
 
-// Vault's token: one word, as it goes into a header. A newline at its end is none of it.
-static bool read_vault_token(struct parts *p, struct secret_text *ret)
+// A secret that stands in the configuration: one word. A newline at its end is none of it. false: a remark says what is
+// wrong. field: that names it; what: what it is; reason, missing: of the remark.
+static bool read_word(struct parts *p, const struct object_key_ref *ref, const char *field, const char *what,
+					  const char *reason, const char *missing, struct secret_text *ret)
 {
-	const struct object_key_ref *ref = &p->in->spec->hosting.vault.token;
 	const json_t *secret = parts_live(p, &KUBE_SECRETS, ref->name);
 	bool readable = secret_text_read(secret, ref->key, ret);
 	struct buf *text = &ret->text;
 	while (readable && text->n > 0 && strchr("\r\n", text->p[text->n - 1]) != NULL)
 		text->p[--text->n] = '\0';
-	bool word = readable && text->n > 0 && text->n <= VAULT_TOKEN_MAX;
+	bool word = readable && text->n > 0 && text->n <= SECRET_WORD_MAX;
 	for (size_t i = 0; word && i < text->n; i++)
 		word = text->p[i] > ' ' && text->p[i] <= '~';
 	if (word)
 		return true;
 	const char *wrong = secret == NULL ? "there is no such Secret"
 						: !ret->there  ? "it has no such key"
-									   : "it is no token";
-	remarks_add(&p->out->remarks, REMARK_ERROR, ABOUT_SPEC, ret->there ? "VaultToken" : "VaultTokenMissing",
-				"spec.vault.tokenSecretRef names key \"%s\" of Secret \"%s\" in namespace \"%s\", but %s; put Vault's "
-				"token there, which is one word of at most %zu characters",
-				ref->key, ref->name, kube_namespace(p->in->object), wrong, VAULT_TOKEN_MAX);
+									   : "that is none";
+	remarks_add(&p->out->remarks, REMARK_ERROR, ABOUT_SPEC, ret->there ? reason : missing,
+				"%s names key \"%s\" of Secret \"%s\" in namespace \"%s\", but %s; put %s there: one word of at most "
+				"%zu characters",
+				field, ref->key, ref->name, kube_namespace(p->in->object), wrong, what, SECRET_WORD_MAX);
+	secret_text_release(ret);
 	return false;
+}
+
+// Vault's token, and the address of Redis, where they stand in the configuration.
+static bool read_secrets(struct parts *p, struct secret_text *ret_token, struct secret_text *ret_url)
+{
+	const struct trustee_hosting *h = &p->in->spec->hosting;
+	bool ok = true;
+	if (h->vault_given)
+		ok = read_word(p, &h->vault.token, "spec.vault.tokenSecretRef", "Vault's token", "VaultToken",
+					   "VaultTokenMissing", ret_token);
+	if (h->sessions.type == SESSIONS_REDIS)
+		ok &= read_word(p, &h->sessions.url, "spec.sessionStorage.secretRef", "the URL of Redis", "SessionURL",
+						"SessionURLMissing", ret_url);
+	return ok;
 }
 
 static void write_config(struct parts *p)
 {
 	const struct trustee_spec *spec = p->in->spec;
 	CLEANUP_SECRET_TEXT struct secret_text vault_token = {0};
+	CLEANUP_SECRET_TEXT struct secret_text sessions_url = {0};
+	// Without them, it is still told whether the version can do what is asked for.
+	bool whole = read_secrets(p, &vault_token, &sessions_url);
 	struct kbs_config_input input = {
 		.dialect = p->dialect,
 		.https = p->https,
@@ -205,18 +218,17 @@ static void write_config(struct parts *p)
 		.nvidia = spec->nvidia,
 		.air_gapped = spec->air_gapped,
 		.sessions = spec->hosting.sessions.type,
+		.sessions_url = sessions_url.there ? buf_z(&sessions_url.text) : NULL,
 	};
 	if (spec->hosting.vault_given) {
-		if (!read_vault_token(p, &vault_token))
-			return;
 		input.vault.address = spec->hosting.vault.address;
 		input.vault.mount_path = spec->hosting.vault.mount_path;
-		input.vault.token = buf_z(&vault_token.text);
+		input.vault.token = vault_token.there ? buf_z(&vault_token.text) : NULL;
 		input.vault.ca = spec->hosting.vault.ca.given;
 	}
 	struct error err;
 	int rc = kbs_config_write(&input, &p->config, &err);
-	p->config_ok = rc == 0;
+	p->config_ok = rc == 0 && whole;
 	if (rc < 0)
 		refuse(p, rc == -ENOTSUP ? "UnsupportedVersion" : "InvalidConfiguration", err.msg);
 }
@@ -225,7 +237,7 @@ static void write_config(struct parts *p)
 
 static json_t *text_body(const char *key, struct str text)
 {
-	return parts_packed(json_pack("{s:{s:s%}}", "data", key, text.p, text.n));
+	return json_made(json_pack("{s:{s:s%}}", "data", key, text.p, text.n));
 }
 
 static void put_text(struct parts *p, const char *suffix, const char *component, const char *key, struct str text)
@@ -283,9 +295,9 @@ static void put_reference_values(struct parts *p)
 
 static void put_ibm_se_store(struct parts *p)
 {
-	json_t *body = parts_packed(json_pack("{s:{s:[s], s:{s:{s:s}}, s:s, s:s}}", "spec", "accessModes", "ReadOnlyMany",
-										  "resources", "requests", "storage", "100Mi", "storageClassName", "",
-										  "volumeName", p->in->spec->ibm_se.pv_name));
+	json_t *body = json_made(json_pack("{s:{s:[s], s:{s:{s:s}}, s:s, s:s}}", "spec", "accessModes", "ReadOnlyMany",
+									   "resources", "requests", "storage", "100Mi", "storageClassName", "",
+									   "volumeName", p->in->spec->ibm_se.pv_name));
 	parts_put(p, &KUBE_PVCS, parts_name(p, SUFFIX_IBM_SE_STORE), COMPONENT_STORAGE, body);
 }
 
@@ -373,7 +385,8 @@ void trustee_needs(const json_t *object, const struct trustee_spec *spec,
 		{&KUBE_SECRETS, "", SUFFIX_TOKEN_CERT, spec->profile == TRUSTEE_RESTRICTED || spec->token_secret != NULL},
 	};
 	const char *given[] = {spec->https_secret, spec->token_secret,
-						   spec->hosting.vault_given ? spec->hosting.vault.token.name : NULL};
+						   spec->hosting.vault_given ? spec->hosting.vault.token.name : NULL,
+						   spec->hosting.sessions.type == SESSIONS_REDIS ? spec->hosting.sessions.url.name : NULL};
 	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++)
 		if (given[i] != NULL)
 			need(ctx, &KUBE_SECRETS, given[i]);
@@ -388,8 +401,8 @@ void trustee_render_endpoint(const json_t *object, const char *url, const char *
 {
 	const char *name = kube_name(object);
 	CLEANUP_FREE char *full = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, name);
-	json_t *endpoint = parts_packed(json_pack("{s:o, s:{s:s, s:s*}}", "metadata",
-											  rendered_metadata(object, full, name, COMPONENT_ENDPOINT), "data", "url",
-											  url, "ca.crt", ca));
+	json_t *endpoint = json_made(json_pack("{s:o, s:{s:s, s:s*}}", "metadata",
+										   rendered_metadata(object, full, name, COMPONENT_ENDPOINT), "data", "url",
+										   url, "ca.crt", ca));
 	rendered_add(r, &KUBE_CONFIG_MAPS, endpoint);
 }

@@ -3,7 +3,7 @@
 // But for new keys, which OpenSSL makes where there are none yet: whatever exists is kept, so that rendering again renders
 // the same. Object names and keys are upstream's:
 //
-//   ConfigMap T-kbs-config            kbs-config.toml; a Secret with vault, whose token is in it
+//   ConfigMap T-kbs-config            kbs-config.toml; a Secret where a secret is in it: Vault's token, the address of Redis
 //   ConfigMap T-resource-policy       resource-policy.rego
 //   ConfigMap T-rvps-reference-values reference_value: the admin's once it is there, "{\n}\n" at first
 //   ConfigMap T-attestation-policy-cpu, -gpu   default_cpu.rego, default_gpu.rego

@@ -1,4 +1,5 @@
 // The Secrets of a Trustee: certificates that are given, those that are derived of them, and keys of our own.
+#include "common/json_made.h"
 #include "trustee_checks.h"
 
 // ---- Certificates that are given
@@ -139,6 +140,35 @@ static struct published_case {
 	{"published: garbage", "garbage", "inter"},
 	{"published: nothing", "", "inter"},
 };
+
+// Guests are told the same while the last good certificate is lost, or damaged.
+static struct published_case lost_cases[] = {
+	{"published: the certificate is lost", "", "root"},
+	{"published: the certificate is damaged", "garbage", "root"},
+	{"published: the certificate is no base64", NULL, "root"},
+};
+
+#define PUBLISHED(ca) \
+	"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: trustee-endpoint-t}\ndata: {ca.crt: \"" ca "\"}\n"
+
+static void test_lost(void **state)
+{
+	const struct published_case *row = *state;
+	struct trustee_case c CLEANUP(world_release);
+	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r;
+	CLEANUP_FREE char *cert = secret_yaml("t-https-cert-secret", "certificate", row->ca, NULL, NULL, NULL);
+	CLEANUP_FREE char *all =
+		xasprintf("%s%s", row->ca == NULL || row->ca[0] != '\0' ? cert : "", PUBLISHED("@cert root"));
+	make_case(&c, NULL, HTTPS, all);
+	if (row->ca == NULL)
+		json_put(json_object_get(c.objects, "Secret/t-https-cert-secret"), "data",
+				 json_pack("{s:s}", "certificate", "="));
+	world_render(&c, &r);
+	assert_reasons(&r, "SecretMissing");
+	CLEANUP_FREE char *got = r.ca != NULL ? told(r.ca) : NULL;
+	assert_text(got, "(certificates: root)");
+	assert_int_equal(r.not_after_s, 0);
+}
 
 static void test_published(void **state)
 {
@@ -382,11 +412,43 @@ static void test_vault(void **state)
 	check_objects(&c, &r);
 }
 
+// ---- The address of Redis
+
+static struct vault_case redis_cases[] = {
+	{"redis: an address", "stringData: {url: 'redis://:made-up@redis:6379'}", ""},
+	{"redis: a newline behind it", "stringData: {url: \"redis://:made-up@redis:6379\\n\"}", ""},
+	{"redis: no Secret", NULL, "SessionURLMissing"},
+	{"redis: no key", "stringData: {other: 'redis://redis'}", "SessionURLMissing"},
+	{"redis: two lines", "stringData: {url: \"redis://redis\\nx\"}", "SessionURL"},
+};
+
+static void test_redis(void **state)
+{
+	const struct vault_case *row = *state;
+	struct trustee_case c CLEANUP(world_release);
+	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r;
+	CLEANUP_FREE char *secret = xasprintf("---\n{apiVersion: v1, kind: Secret, metadata: {name: redis}, %s}\n",
+										  row->secret != NULL ? row->secret : "x: y");
+	make_case(&c, NULL, "sessionStorage: {type: Redis, secretRef: {name: redis, key: url}}",
+			  row->secret != NULL ? secret : "");
+	world_render(&c, &r);
+	assert_reasons(&r, row->reasons);
+	bool good = row->reasons[0] == '\0';
+	CLEANUP_FREE char *toml = value_told(secret_of(&r, "t-kbs-config"), "kbs-config.toml");
+	assert_int_equal(toml != NULL, good);
+	if (good)
+		assert_non_null(strstr(toml, "[storage_backend.backends.redis]\nurl = \"redis://:made-up@redis:6379\"\n"));
+	assert_true(rendered_wants(&r.objects, &KUBE_SECRETS, "t-kbs-config"));
+	assert_int_equal(rendered_wants(&r.objects, &KUBE_CONFIG_MAPS, "t-kbs-config"), !good);
+	check_objects(&c, &r);
+}
+
 int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, given_cases, test_given);
 	ADD_TABLE(&t, published_cases, test_published);
+	ADD_TABLE(&t, lost_cases, test_lost);
 	tests_add(&t, "given: derived Secrets without their values", test_lost_value, NULL);
 	tests_add(&t, "given: no base64", test_no_base64, NULL);
 	tests_add(&t, "given: plain values", test_plain_values, NULL);
@@ -395,5 +457,6 @@ int main(void)
 	tests_add(&t, "own signer: renewed in time", test_signer_renewal, NULL);
 	ADD_TABLE(&t, auth_cases, test_auth);
 	ADD_TABLE(&t, vault_cases, test_vault);
+	ADD_TABLE(&t, redis_cases, test_redis);
 	return _cmocka_run_group_tests("trustee_keys", t.v, t.n, materials_make, materials_release);
 }

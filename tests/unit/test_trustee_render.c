@@ -379,7 +379,7 @@ static struct version_case {
 	{"version: the default image too old", "x: y", "kbs:v0.13.0", NULL, "UnsupportedVersion"},
 	{"version: too old", "trusteeVersion: '0.13'", NULL, NULL, "UnsupportedVersion"},
 	{"version: no Redis yet", "trusteeVersion: '0.20', sessionStorage: {type: Redis, secretRef: {name: r, key: u}}",
-	 NULL, NULL, "UnsupportedVersion"},
+	 NULL, NULL, "SessionURLMissing UnsupportedVersion"},
 };
 
 static void test_version(void **state)
@@ -430,6 +430,10 @@ static struct needs_case {
 	{"needs: a signer", TOKEN,
 	 "Secret/token-tls KbsConfig/t-kbs-config ConfigMap/t-rvps-reference-values Secret/t-auth-secret "
 	 "Secret/t-attestation-key-secret Secret/t-attestation-cert-secret "},
+	{"needs: Redis", "sessionStorage: {type: Redis, secretRef: {name: r, key: k}}",
+	 "Secret/r KbsConfig/t-kbs-config ConfigMap/t-rvps-reference-values Secret/t-auth-secret "},
+	{"needs: Postgres", "sessionStorage: {type: Postgres, secretRef: {name: r, key: k}}",
+	 "KbsConfig/t-kbs-config ConfigMap/t-rvps-reference-values Secret/t-auth-secret "},
 	{"needs: Restricted with Vault", OWN_SIGNER ", vault: {address: 'https://v', tokenSecretRef: {name: v, key: k}}",
 	 "Secret/kbs-tls Secret/v KbsConfig/t-kbs-config ConfigMap/t-rvps-reference-values ConfigMap/trustee-endpoint-t "
 	 "Secret/t-auth-secret Secret/t-https-key-secret Secret/t-https-cert-secret Secret/t-attestation-key-secret "

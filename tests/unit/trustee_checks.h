@@ -71,8 +71,8 @@ static inline void assert_no_secret(const struct secrets *s, const char *text, c
 	// In a text, and in a dump of one.
 	assert_null(strstr(text, "PRIVATE KEY-----\n"));
 	assert_null(strstr(text, "PRIVATE KEY-----\\n"));
-	if (strstr(text, "hvs.made-up") != NULL)
-		fail_msg("%s has Vault's token", where);
+	if (strstr(text, "hvs.made-up") != NULL || strstr(text, ":made-up@") != NULL)
+		fail_msg("%s has Vault's token, or Redis' password", where);
 	for (size_t i = 0; i < s->n; i++)
 		if (strstr(text, s->v[i]) != NULL)
 			fail_msg("%s has a piece of a private key", where);
@@ -105,7 +105,7 @@ static inline void secret_values(const json_t *secret, struct secrets *s, const 
 	}
 }
 
-// Nothing but the Secrets that are for it has a private key in it, or Vault's token.
+// Nothing but the Secrets that are for it has a private key in it, Vault's token or Redis' password.
 static inline void check_secrecy(const struct trustee_rendering *r)
 {
 	struct secrets s = {.n = 0};
