@@ -106,9 +106,11 @@ static void add_file(struct pod *p, enum container c, const char *volume, const 
 static void add_config(struct pod *p)
 {
 	const struct kbs_spec *s = p->spec;
-	add_volume(p, "kbs-config", kbs_config_is_secret(&s->hosting) ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS,
-			   s->config_maps.kbs, NULL);
-	mount(p, KBS, "kbs-config", CONFIG_DIR, true);
+	bool secret = kbs_config_is_secret(&s->hosting);
+	// A volume that has been another manager's ConfigMap can't become a Secret by an apply.
+	const char *volume = secret ? "kbs-config-secret" : "kbs-config";
+	add_volume(p, volume, secret ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS, s->config_maps.kbs, NULL);
+	mount(p, KBS, volume, CONFIG_DIR, true);
 	if (s->deployment != KBS_MICROSERVICES)
 		return;
 	add_volume(p, "as-config", &KUBE_CONFIG_MAPS, s->config_maps.as, NULL);

@@ -11,7 +11,6 @@
 
 #define HASH_BYTES 5
 #define COMPONENT "kbs"
-#define AFFINITY_S 10800 // Kubernetes' default, three hours
 
 // ---- Names
 
@@ -110,10 +109,8 @@ static json_t *service(const struct kbs_render_input *in, const char *name)
 									   in->spec->hosting.service_type, "selector", LABEL_APP, app, "ports", "name",
 									   KBS_PORT_NAME, "port", KBS_PORT, "protocol", "TCP", "targetPort", KBS_PORT));
 	// A guest has to meet the pod again that it has begun to attest to.
-	if (in->spec->replicas > 1 && in->spec->hosting.sessions.type == SESSIONS_MEMORY) {
+	if (in->spec->replicas > 1 && in->spec->hosting.sessions.type == SESSIONS_MEMORY)
 		json_put(spec, "sessionAffinity", json_string("ClientIP"));
-		json_put(spec, "sessionAffinityConfig", json_pack("{s:{s:i}}", "clientIP", "timeoutSeconds", AFFINITY_S));
-	}
 	return json_made(json_pack("{s:o, s:o}", "metadata", kbs_metadata(in, name, COMPONENT), "spec", spec));
 }
 

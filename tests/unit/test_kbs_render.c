@@ -231,6 +231,7 @@ static struct render_case golden_cases[] = {
 	{.name = "restricted-instance",
 	 .spec = RESTRICTED ", instanceName: two, KbsDeploymentSpec: {replicas: 3}, kbsServiceType: LoadBalancer",
 	 .kbs = "other-kbs-config"},
+	{.name = "replicas", .spec = RESTRICTED ", KbsDeploymentSpec: {replicas: 2}, kbsServiceType: LoadBalancer"},
 	{.name = "restricted-0.15",
 	 .spec = RESTRICTED ", trusteeVersion: '0.15', kbsSecretResources: [app, app.example.com]"},
 	{.name = "restricted-0.18-old-keys",
