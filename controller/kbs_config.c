@@ -35,6 +35,10 @@ static json_t *table(struct config *c, json_t *in, const char *key)
 	return t;
 }
 
+static const char *const tls13_suites[] = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+										   "TLS_CHACHA20_POLY1305_SHA256"};
+#define TLS13_SUITES (sizeof(tls13_suites) / sizeof(tls13_suites[0]))
+
 // Names joined by ':', as OpenSSL has them.
 static void set_list(struct config *c, json_t *in, const char *key, const json_t *names)
 {
@@ -45,6 +49,42 @@ static void set_list(struct config *c, json_t *in, const char *key, const json_t
 	if (joined.n > 0)
 		set_text(c, in, key, buf_z(&joined));
 	c->bad = c->bad || !buf_ok(&joined);
+}
+
+// TLS 1.3 has suites of its own: IANA's names of all others have a _WITH_.
+static bool is_tls13_suite(const char *name)
+{
+	return strncmp(name, "TLS_", 4) == 0 && strstr(name, "_WITH_") == NULL;
+}
+
+static size_t count_tls13_suites(const json_t *names)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < json_array_size(names); i++)
+		n += is_tls13_suite(json_string_value(json_array_get(names, i)));
+	return n;
+}
+
+static bool is_tls12_only(const struct kbs_config_input *in)
+{
+	return in->tls_max != NULL && strcmp(in->tls_max, "1.2") == 0;
+}
+
+// The KBS gives the one list to TLS 1.2 and to 1.3, and doesn't start where it has no name for one that is allowed. In
+// other servers' configuration a list without suites of 1.3 leaves those as they are; and one with nothing else is for 1.3.
+static void write_tls_custom(struct config *c, const struct kbs_config_input *in, json_t *http)
+{
+	size_t n = json_array_size(in->tls_ciphers);
+	size_t suites = count_tls13_suites(in->tls_ciphers);
+	bool complete = n == 0 || suites > 0 || is_tls12_only(in);
+	json_t *all = json_copy((json_t *)(uintptr_t)in->tls_ciphers);
+	for (size_t i = 0; !complete && i < TLS13_SUITES; i++)
+		(void)json_array_append_new(all, json_string(tls13_suites[i]));
+	set_text(c, http, "tls_min_version", n > 0 && suites == n ? "1.3" : in->tls_min);
+	set_text(c, http, "tls_max_version", in->tls_max);
+	set_list(c, http, "tls_ciphers", all);
+	set_list(c, http, "tls_groups", in->tls_groups);
+	json_decref(all);
 }
 
 static void write_http_server(struct config *c, const struct kbs_config_input *in)
@@ -59,12 +99,8 @@ static void write_http_server(struct config *c, const struct kbs_config_input *i
 	if (!in->dialect->tls_profiles)
 		return;
 	set_text(c, http, "tls_profile", trustee_tls_names[in->tls]);
-	if (in->tls != TRUSTEE_TLS_CUSTOM)
-		return;
-	set_text(c, http, "tls_min_version", in->tls_min);
-	set_text(c, http, "tls_max_version", in->tls_max);
-	set_list(c, http, "tls_ciphers", in->tls_ciphers);
-	set_list(c, http, "tls_groups", in->tls_groups);
+	if (in->tls == TRUSTEE_TLS_CUSTOM)
+		write_tls_custom(c, in, http);
 }
 
 // The API for admins is closed: what it would change is in objects of the cluster.
@@ -227,9 +263,20 @@ static int check(const struct kbs_config_input *in, struct error *err)
 					 what, since, d->versions);
 }
 
+static int check_ciphers(const struct kbs_config_input *in, struct error *err)
+{
+	size_t n = json_array_size(in->tls_ciphers);
+	if (!in->https || in->tls != TRUSTEE_TLS_CUSTOM || n == 0 || !is_tls12_only(in) ||
+		count_tls13_suites(in->tls_ciphers) < n)
+		return 0;
+	return error_set(err, EINVAL,
+					 "spec.tlsConfig.ciphers has suites of TLS 1.3 alone, but spec.tlsConfig.maxVersion is 1.2; add a "
+					 "cipher of TLS 1.2, or raise maxVersion");
+}
+
 int kbs_config_write(const struct kbs_config_input *in, struct buf *out, struct error *err)
 {
-	if (check(in, err) < 0)
+	if (check(in, err) < 0 || check_ciphers(in, err) < 0)
 		return -err->code;
 	struct config c = {.root = json_object()};
 	write_storage(&c, in);
