@@ -111,8 +111,11 @@ define embed =
 endef
 $(GEN)/gen/%.inc: common/policies/%.rego | deps
 	$(embed)
+# Indented with spaces: of a text with tabs, YAML makes one long line in quotes, and people read these in ConfigMaps.
 $(GEN)/gen/%.inc: controller/policies/%.rego | deps
-	$(embed)
+	@mkdir -p $(@D)
+	$(say) XXD $@
+	$(Q)expand --initial --tabs=2 $< | xxd -i > $@
 
 # Of cli/, which is no part of the library, a test names what it needs.
 $(OUT)/tests/unit/test_doctor: $(OBJ)/cli/doctor.o

@@ -211,34 +211,34 @@ static const struct form {
 // A digest a line: one line for all would be longer than the engine takes.
 static void add_form(const struct form *form, const struct entry *e, size_t n, struct buf *out)
 {
-	const char *between = "\n\t\t\t";
+	const char *between = "\n      ";
 	for (size_t i = 0; i < n; i++) {
 		const struct digest *d = e[i].digests != NULL ? form->of(e[i].digests) : NULL;
 		if (d != NULL && form->hex) {
 			buf_addz(out, between);
 			add_hex(d, out);
-			between = ",\n\t\t\t";
+			between = ",\n      ";
 		}
 		if (d != NULL && form->base64) {
 			buf_addz(out, between);
 			add_base64(d, out);
-			between = ",\n\t\t\t";
+			between = ",\n      ";
 		}
 	}
-	buf_addz(out, between[0] == ',' ? "\n\t\t]" : "]");
+	buf_addz(out, between[0] == ',' ? "\n    ]" : "]");
 }
 
 // The n entries of one path.
 static void add_path(const struct entry *e, size_t n, struct buf *out)
 {
-	buf_addz(out, "\n\t");
+	buf_addz(out, "\n  ");
 	json_write_string(out, str_from(e[0].path));
 	buf_addz(out, ": {");
 	for (size_t f = 0; f < sizeof(forms) / sizeof(forms[0]); f++) {
-		buf_addf(out, "%s\n\t\t\"%s\": [", f > 0 ? "," : "", forms[f].tee);
+		buf_addf(out, "%s\n    \"%s\": [", f > 0 ? "," : "", forms[f].tee);
 		add_form(&forms[f], e, n, out);
 	}
-	buf_addz(out, "\n\t}");
+	buf_addz(out, "\n  }");
 }
 
 static void add_bindings(const struct entry *e, size_t n, struct buf *out)

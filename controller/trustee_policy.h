@@ -1,7 +1,8 @@
 // The Rego policies that Trustee runs by: who gets a resource, and what evidence is worth. PURE
 //
-// The texts are controller/policies/*.rego; tests/policy/test_trustee_policies.py evaluates what is made of them. The
-// same input makes the same bytes, in whatever order bindings and digests come: no rollout while nothing changes.
+// The texts are controller/policies/*.rego, indented with spaces instead of tabs, which YAML can't show as lines;
+// tests/policy/test_trustee_policies.py evaluates what is made of them. The same input makes the same bytes, in whatever
+// order bindings and digests come: no rollout while nothing changes.
 #ifndef COCO_CONTROLLER_TRUSTEE_POLICY_H
 #define COCO_CONTROLLER_TRUSTEE_POLICY_H
 

@@ -33,12 +33,10 @@ static char *policy_told(const char *text)
 		if (strcmp(buf_z(&b), text) == 0)
 			return xstrdup(known[i].name);
 	}
-	// The profile, and the bindings, with blanks for tabs: a literal block has none.
+	// The profile, and the bindings. A text with a tab would be one long line in a ConfigMap.
 	const char *bindings = strstr(text, "\nbindings := ");
-	char *all = xasprintf("%.*s\n(...)%s", (int)strcspn(text, ":"), text, bindings != NULL ? bindings : "");
-	for (char *tab; (tab = strchr(all, '\t')) != NULL;)
-		*tab = ' ';
-	return all;
+	assert_null(strchr(text, '\t'));
+	return xasprintf("%.*s\n(...)%s", (int)strcspn(text, ":"), text, bindings != NULL ? bindings : "");
 }
 
 static char *readable_value(const json_t *object, const char *key, const char *value)
@@ -294,7 +292,7 @@ static void test_binding_paths(void **state)
 	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r;
 	make_case(&c, NULL, "bindings: [{profileRef: {name: p}, resources: [one, two/b, three/b/c]}]", "");
 	world_render(&c, &r);
-	static const char *const lines[] = {"\n\t\"one/\": {", "\n\t\"two/b/\": {", "\n\t\"three/b/c\": {"};
+	static const char *const lines[] = {"\n  \"one/\": {", "\n  \"two/b/\": {", "\n  \"three/b/c\": {"};
 	for (size_t i = 0; i < COUNT(lines); i++)
 		assert_non_null(strstr(policy_of(&r), lines[i]));
 }
