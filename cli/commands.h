@@ -4,6 +4,7 @@
 
 int cmd_inject(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_render(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_initdata(int argc, char **argv);
 

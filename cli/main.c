@@ -10,6 +10,7 @@
 static const struct subcommand subcommands[] = {
 	{"inject", cmd_inject, "what the webhook would do to a Pod or an AdmissionReview"},
 	{"explain", cmd_explain, "why a pod is, or is not, made confidential: each rule in order"},
+	{"render", cmd_render, "the objects that the controller would apply for a TrusteeConfig or KbsConfig"},
 	{"doctor", cmd_doctor, "what is wrong with a cluster, and what to do about it"},
 	{"initdata", cmd_initdata, "build, show, digest, lint and diff initdata"},
 	{0}};

@@ -63,7 +63,7 @@ void catalog_dir_free(struct catalog_dir *d)
 	free(d);
 }
 
-static bool is_document_name(const char *name)
+bool catalog_dir_is_document(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 	// A ConfigMap's volume has hidden folders of its own.
@@ -93,7 +93,7 @@ static int list_files(const char *path, struct listing *ret, struct error *err)
 						 strerror(errno));
 	errno = 0;
 	for (const struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
-		if (!is_document_name(e->d_name))
+		if (!catalog_dir_is_document(e->d_name))
 			continue;
 		if (l.n == CATALOG_DIR_FILES_MAX) {
 			listing_release(&l);

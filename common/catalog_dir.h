@@ -15,6 +15,9 @@
 
 struct catalog_dir;
 
+// Whether a file of that name is read.
+bool catalog_dir_is_document(const char *name) __attribute__((nonnull));
+
 // New. path and system_ns are copied.
 struct catalog_dir *catalog_dir_new(const char *path, const char *system_ns)
 	__attribute__((warn_unused_result, returns_nonnull, nonnull));

@@ -22,6 +22,7 @@
 #include "common/stop_signals.h"
 #include "common/told.h"
 #include "common/version.h"
+#include "controller/image_options.h"
 #include "controller/profiles.h"
 #include "controller/trustees.h"
 
@@ -36,7 +37,7 @@ static const char *arg_plain_listen = "0.0.0.0:8080";
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
 static const char *arg_lease_namespace;
 static const char *arg_log_level = "info";
-static const char *arg_kbs_image, *arg_kbs_grpc_image, *arg_as_image, *arg_rvps_image;
+static struct trustee_world arg_world;
 
 static const struct option_spec options[] = {
 	{"kubeconfig", 0, "FILE", "COCO_KUBECONFIG",
@@ -49,14 +50,7 @@ static const struct option_spec options[] = {
 	{"leader-elect-namespace", 0, "NS", "COCO_LEADER_ELECT_NAMESPACE",
 	 "namespace of the Lease by which one replica leads; default: the system namespace", &arg_lease_namespace, NULL,
 	 NULL, NULL},
-	{"kbs-image", 0, "IMAGE", "COCO_KBS_IMAGE", "image of the KBS, where a resource names none", &arg_kbs_image, NULL,
-	 NULL, NULL},
-	{"kbs-grpc-image", 0, "IMAGE", "COCO_KBS_GRPC_IMAGE", "the same with MicroservicesDeployment", &arg_kbs_grpc_image,
-	 NULL, NULL, NULL},
-	{"as-image", 0, "IMAGE", "COCO_AS_IMAGE", "image of the attestation service, with MicroservicesDeployment",
-	 &arg_as_image, NULL, NULL, NULL},
-	{"rvps-image", 0, "IMAGE", "COCO_RVPS_IMAGE", "image of the reference value provider, with MicroservicesDeployment",
-	 &arg_rvps_image, NULL, NULL, NULL},
+	TRUSTEE_IMAGE_OPTIONS(arg_world),
 	{"log-level", 0, "LEVEL", "COCO_LOG_LEVEL", "debug, info, warn or error", &arg_log_level, NULL, NULL, NULL},
 };
 
@@ -233,24 +227,15 @@ static void append_metrics(void *ctx, struct buf *out)
 
 // ---- Start and stop
 
-static const char *image(const char *given, const char *otherwise)
-{
-	return given != NULL && given[0] != '\0' ? given : otherwise;
-}
-
 static void start_trustees(struct program *p)
 {
-	const struct trustee_world *usual = &TRUSTEE_WORLD_DEFAULT;
 	const struct trustees_config config = {
 		.client = p->session.client,
 		.informers = p->session.informers,
 		.events = p->events,
 		.catalog = &p->catalog,
 		.clock = &clock_real,
-		.world = {.images = {.kbs = image(arg_kbs_image, usual->images.kbs),
-							 .kbs_grpc = image(arg_kbs_grpc_image, usual->images.kbs_grpc),
-							 .as = image(arg_as_image, usual->images.as),
-							 .rvps = image(arg_rvps_image, usual->images.rvps)}},
+		.world = arg_world,
 	};
 	p->trustees = trustees_start(&config);
 }
@@ -333,6 +318,7 @@ static bool good_arguments(void)
 int main(int argc, char **argv)
 {
 	char **operands = NULL;
+	arg_world = TRUSTEE_WORLD_DEFAULT;
 	enum options_outcome got = options_read(&command, argc, argv, &operands);
 	if (got != OPTIONS_GO)
 		return got == OPTIONS_EXIT_OK ? 0 : EXIT_USAGE;

@@ -128,6 +128,12 @@ bool rendered_wants(const struct rendered *r, const struct kube_resource *res, c
 	return find(r, res, name) != NULL;
 }
 
+bool rendered_is_ours(const json_t *object)
+{
+	const char *manager = kube_label(object, LABEL_MANAGED_BY);
+	return manager != NULL && strcmp(manager, MANAGED_BY) == 0;
+}
+
 void rendered_release(struct rendered *r)
 {
 	for (size_t i = 0; i < r->n; i++) {

@@ -49,6 +49,8 @@ const json_t *rendered_find(const struct rendered *r, const struct kube_resource
 	__attribute__((nonnull));
 bool rendered_wants(const struct rendered *r, const struct kube_resource *res, const char *name)
 	__attribute__((nonnull));
+// Whether an object's labels say that the controller has made it.
+bool rendered_is_ours(const json_t *object);
 void rendered_release(struct rendered *r) __attribute__((nonnull));
 #define CLEANUP_RENDERED CLEANUP(rendered_release)
 

@@ -6,10 +6,7 @@
 #include "common/mem.h"
 #include "controller/trustee_parts.h"
 
-#define LOG_VARIABLE "RUST_LOG"
 #define LOG_LEVEL "debug"
-// On the KbsConfig: the log level that is ours, and goes with the profile Permissive.
-#define ANNOTATION_LOG_LEVEL NAME_GROUP "/log-level"
 
 static void set_name(const struct parts *p, json_t *spec, const char *key, const char *suffix)
 {

@@ -26,6 +26,9 @@
 #include "controller/rendered.h"
 
 #define TRUSTEE_SIGNER_DAYS 3650
+#define LOG_VARIABLE "RUST_LOG" // of KbsEnvVars
+// On the KbsConfig: the log level that is ours, and goes with the profile Permissive.
+#define ANNOTATION_LOG_LEVEL NAME_GROUP "/log-level"
 #define TRUSTEE_MADE_MAX 2 // the admin's keys, the signer of tokens
 
 // What a profile's initdata hashes to. 0; -ENOENT: there is no such profile; -EAGAIN: it isn't known yet; -EINVAL: there
