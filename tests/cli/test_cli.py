@@ -89,12 +89,14 @@ def status(want, *arguments, **more):
 # ---- Help, versions, mistakes in the command line
 
 HELP = {
-    (): ["inject", "explain", "doctor", "initdata"],
+    (): ["inject", "explain", "render", "doctor", "initdata"],
     ("initdata",): ["build", "show", "digest", "lint", "diff"],
     ("inject",): ["-f, --file FILE", "--profile FILE", "--profiles DIR", "-n, --namespace NS", "--as USER",
                   "--server", "--kubeconfig FILE", "--context NAME", "--system-namespace NS", "-o, --output FORMAT", "-h, --help", "--version"],
     ("explain",): ["-f, --file FILE", "--profile FILE", "--profiles DIR", "-n, --namespace NS", "--as USER",
                    "--server", "--kubeconfig FILE", "--context NAME", "--system-namespace NS", "-h, --help", "--version"],
+    ("render",): ["-f, --file FILE", "-n, --namespace NS", "-o, --output FORMAT", "--has KINDS", "--kbs-image IMAGE",
+                  "--kbs-grpc-image IMAGE", "--as-image IMAGE", "--rvps-image IMAGE", "-h, --help", "--version"],
     ("doctor",): ["-n, --namespace NS", "-o, --output FORMAT", "--kubeconfig FILE", "--context NAME",
                   "--system-namespace NS", "-h, --help", "--version"],
     ("initdata", "build"): ["-f, --file FILE", "--profile FILE", "--name NAME", "--system-namespace NS",
