@@ -31,7 +31,7 @@ bool footprint_note(struct footprint *f, bool news)
 	f->due = news;
 	if (!rests)
 		return false;
-	if (!f->dropped)
+	if (!f->dropped || f->repeat)
 		(void)dl_iterate_phdr(drop_object, NULL);
 	f->dropped = true;
 	(void)malloc_trim(0);

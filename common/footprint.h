@@ -8,9 +8,10 @@
 
 #include <stdbool.h>
 
-// All zero at first.
+// All zero at first, but for what is asked for.
 struct footprint {
-	bool due;     // something was built since memory was given back
+	bool repeat; // give pages of libraries back at each rest, not only after the start: for programs that rest for long
+	bool due;    // something was built since memory was given back
 	bool dropped; // the start's pages were
 };
 

@@ -125,7 +125,8 @@ static void take_up_changes(struct program *p)
 	}
 	const char *waits_for = catalog_feed_waits_for(p->feed);
 	atomic_store(&p->waits_for, waits_for != NULL ? waits_for : trustees_wait_for(p->trustees));
-	(void)footprint_note(&p->footprint, news);
+	bool worked = trustees_have_worked(p->trustees);
+	(void)footprint_note(&p->footprint, news || worked);
 }
 
 // ---- Leading
@@ -326,7 +327,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	// Threads that take turns don't need heaps of their own.
 	(void)mallopt(M_ARENA_MAX, 2);
-	struct program p = {.catalog = CATALOG_STORE_INIT, .workers_lock = PTHREAD_MUTEX_INITIALIZER};
+	struct program p = {
+		.catalog = CATALOG_STORE_INIT, .workers_lock = PTHREAD_MUTEX_INITIALIZER, .footprint = {.repeat = true}};
 	struct error err;
 	CLEANUP_CLOSE int signals = stop_signals_open(&err);
 	int rc = signals < 0 ? signals : start(&p, &err);

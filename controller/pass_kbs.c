@@ -156,6 +156,7 @@ static int render_kbs(struct pass *p, const json_t *objects, struct error *err)
 	};
 	CLEANUP_RENDERED struct rendered r = {0};
 	kbs_render(&in, &r, &p->remarks);
+	(void)json_array_clear(p->kbs_objects);
 	rc = pass_sync(p, &r, 0, r.n, p->kbs, p->kbs_spec->hosting.drift, err);
 	if (rc == 0)
 		rc = pass_prune(p, &r, p->kbs, err);

@@ -50,10 +50,13 @@ char *pass_expected_host(struct pass *p)
 int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 {
 	bool https = kbs_speaks_https(p->kbs_spec);
-	if (url == NULL || (https && p->state->ca == NULL))
-		return 0;
 	CLEANUP_RENDERED struct rendered r = {0};
-	trustee_render_endpoint(p->tc, url, https ? p->state->ca : NULL, &r);
+	if (url != NULL && (!https || p->state->ca != NULL)) {
+		trustee_render_endpoint(p->tc, url, https ? p->state->ca : NULL, &r);
+	} else {
+		CLEANUP_FREE char *name = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, kube_name(p->tc));
+		rendered_keep(&r, &KUBE_CONFIG_MAPS, name);
+	}
 	int rc = pass_sync(p, &r, 0, r.n, p->tc, p->tc_spec->hosting.drift, err);
 	// It counts for what the TrusteeConfig's objects are: the next pass finds them as they were left.
 	CLEANUP_FREE char *host = pass_expected_host(p);
@@ -83,9 +86,9 @@ static void tell_ready(const struct pass *p, const json_t *object, const json_t 
 static int write_status(struct pass *p, const struct kube_resource *res, const json_t *object, json_t *status,
 						struct error *err)
 {
-	json_t *patch = json_pack("{s:O, s:O, s:{s:s, s:s}, s:O}", "apiVersion", json_object_get(object, "apiVersion"),
-							  "kind", json_object_get(object, "kind"), "metadata", "name", kube_name(object),
-							  "namespace", p->ns, "status", status);
+	json_auto_t *patch = json_pack("{s:O, s:O, s:{s:s, s:s}, s:O}", "apiVersion", json_object_get(object, "apiVersion"),
+								   "kind", json_object_get(object, "kind"), "metadata", "name", kube_name(object),
+								   "namespace", p->ns, "status", status);
 	json_auto_t *answer = NULL;
 	int rc = kube_apply(p->t->config.client, res, p->ns, "status", patch, MANAGED_BY, true, &answer, err);
 	if (rc == -ENOENT)
@@ -116,7 +119,7 @@ int pass_report(struct pass *p, const struct reach *reach, struct error *err)
 	char now[CLOCK_TEXT_MAX];
 	clock_text(clock_wall_ms(p->t->config.clock) * 1000, 0, now);
 	CLEANUP_FREE char *deployment_name = p->kbs_spec != NULL ? kbs_deployment_name(p->kbs_spec) : NULL;
-	json_t *deployment =
+	json_auto_t *deployment =
 		deployment_name != NULL ? view_get(p->t->view, &KUBE_DEPLOYMENTS, p->ns, deployment_name) : NULL;
 	json_auto_t *pods = p->kbs != NULL ? view_pods(p->t->view, p->ns, kube_name(p->kbs)) : NULL;
 	const struct trustee_status_input in = {

@@ -50,12 +50,34 @@ int pass_refused(struct pass *p, int rc, const struct error *err)
 	return 0;
 }
 
-// What was applied once, in the generation that there is now, and isn't there any more, was deleted.
-static bool is_settled(const json_t *owner)
+static json_t **objects_of(struct pass *p, const json_t *owner)
 {
-	const json_t *condition = status_condition(owner, "ResourcesSynced");
-	const json_t *generation = json_object_get(json_object_get(owner, "metadata"), "generation");
-	return condition != NULL && json_equal(json_object_get(condition, "observedGeneration"), generation);
+	return owner == p->tc ? &p->tc_objects : &p->kbs_objects;
+}
+
+static bool has_text(const json_t *array, const char *text)
+{
+	size_t i = 0;
+	const json_t *item = NULL;
+	json_array_foreach (array, i, item)
+		if (json_is_string(item) && strcmp(json_string_value(item), text) == 0)
+			return true;
+	return false;
+}
+
+static void note_object(struct pass *p, const json_t *owner, const struct rendered_object *want)
+{
+	CLEANUP_FREE char *id = xasprintf("%s/%s", want->resource->kind, want->name);
+	json_t *objects = *objects_of(p, owner);
+	if (!has_text(objects, id))
+		(void)json_array_append_new(objects, json_string(id));
+}
+
+// What was applied once and isn't there any more was deleted.
+static bool was_applied(const json_t *owner, const struct rendered_object *want)
+{
+	CLEANUP_FREE char *id = xasprintf("%s/%s", want->resource->kind, want->name);
+	return has_text(json_object_get(json_object_get(owner, "status"), "objects"), id);
 }
 
 static const json_t *controller_of(const json_t *object)
@@ -118,7 +140,7 @@ static void report_drift(struct pass *p, const struct change *c)
 					c->want->resource->kind, c->want->name, c->where);
 }
 
-static int judge(struct pass *p, const struct rendered_object *want, const json_t *owner, int policy, bool settled,
+static int judge(struct pass *p, const struct rendered_object *want, const json_t *owner, int policy,
 				 struct change *ret, struct error *err)
 {
 	*ret = (struct change){.want = want};
@@ -131,12 +153,22 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 	}
 	CLEANUP_BUF struct buf where = BUF_INIT(ERROR_MSG_MAX);
 	json_t *digested = object_digest(want->object);
-	ret->verdict = drift_judge(ret->live, digested, policy, settled, &where);
+	ret->verdict = drift_judge(ret->live, digested, policy, was_applied(owner, want), &where);
 	json_decref(digested);
 	ret->where = xstrdup(buf_z(&where));
 	if (ret->verdict == DRIFT_REPORT)
 		report_drift(p, ret);
+	if (ret->verdict == DRIFT_NONE || ret->live != NULL || was_applied(owner, want))
+		note_object(p, owner, want);
 	return 0;
+}
+
+// It is wanted, though it can't be rendered now.
+static void keep(struct pass *p, const struct rendered_object *want, const json_t *owner)
+{
+	json_auto_t *live = view_get(p->t->view, want->resource, p->ns, want->name);
+	if (live != NULL || was_applied(owner, want))
+		note_object(p, owner, want);
 }
 
 static void tell_applied(const struct pass *p, const struct change *c, const json_t *owner)
@@ -160,8 +192,9 @@ static int take_answer(struct pass *p, struct apply_item *x, const struct change
 					   struct error *err)
 {
 	if (x->rc == 0) {
-		view_wrote(p->t->view, x->resource, p->ns, c->want->name, c->live, x->answer);
+		pass_wrote(p, owner, x->resource, c->want->name, c->live, x->answer);
 		tell_applied(p, c, owner);
+		note_object(p, owner, c->want);
 		return 0;
 	}
 	if (pass_may_work_later(x->rc)) {
@@ -203,13 +236,14 @@ static int apply_changes(struct pass *p, struct change *v, size_t n, const json_
 int pass_sync(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner, int policy,
 			  struct error *err)
 {
-	bool settled = is_settled(owner);
 	struct change *v = xcalloc(to - from + 1, sizeof(*v));
 	size_t n = 0;
 	int rc = 0;
 	for (size_t i = from; rc == 0 && i < to; i++)
 		if (r->v[i].object != NULL)
-			rc = judge(p, &r->v[i], owner, policy, settled, &v[n++], err);
+			rc = judge(p, &r->v[i], owner, policy, &v[n++], err);
+		else
+			keep(p, &r->v[i], owner);
 	if (rc == 0)
 		rc = apply_changes(p, v, n, owner, err);
 	for (size_t i = 0; i < n; i++) {
@@ -241,14 +275,15 @@ static void note_unwanted(void *ctx, const struct kube_resource *res, const json
 	(void)json_array_append(x->unwanted, (json_t *)(uintptr_t)object);
 }
 
-static int delete_unwanted(struct pass *p, const struct kube_resource *res, const json_t *object, struct error *err)
+static int delete_unwanted(struct pass *p, const json_t *owner, const struct kube_resource *res, const json_t *object,
+						   struct error *err)
 {
 	const char *name = kube_name(object);
 	if (json_object_get(json_object_get(object, "metadata"), "deletionTimestamp") != NULL)
 		return 0;
 	int rc = kube_delete(p->t->config.client, res, p->ns, name, kube_uid(object), NULL, "Background", err);
 	if (rc == 0 || rc == -ENOENT) {
-		view_wrote(p->t->view, res, p->ns, name, object, NULL);
+		pass_wrote(p, owner, res, name, object, NULL);
 		log_info("deleted what is no longer wanted", LOG_Z("kind", res->kind), LOG_Z("namespace", p->ns),
 				 LOG_Z("name", name));
 		return 0;
@@ -267,7 +302,7 @@ int pass_prune(struct pass *p, const struct rendered *wanted, const json_t *owne
 	view_owned(p->t->view, p->ns, kube_uid(owner), note_unwanted, &x);
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < x.n; i++)
-		rc = delete_unwanted(p, x.resources[i], json_array_get(x.unwanted, i), err);
+		rc = delete_unwanted(p, owner, x.resources[i], json_array_get(x.unwanted, i), err);
 	json_decref(x.unwanted);
 	return rc;
 }

@@ -10,55 +10,68 @@
 
 #define VERSION_TEXT_MAX ((size_t)1024 * 1024)
 
-static void add_version(struct buf *text, const struct kube_resource *res, const char *name, const json_t *object)
-{
-	buf_addf(text, "%s %s %s %s\n", res->plural, name, object != NULL ? kube_uid(object) : "",
-			 object != NULL ? kube_resource_version(object) : "");
-}
-
-struct versions {
-	struct pass *pass;
-	json_t *lines; // in any order
-};
-
-static void note_line(struct versions *x, const struct kube_resource *res, const char *name, const json_t *object)
-{
-	CLEANUP_BUF struct buf line = BUF_INIT(ERROR_MSG_MAX);
-	add_version(&line, res, name, object);
-	(void)json_object_set_new(x->lines, buf_z(&line), json_null());
-}
+// ---- The lines: one for each object, by resource and name
 
 // All but what changes with its status, which is ours.
-static void note_kbs_config(struct versions *x, const json_t *object)
+static json_t *line_of_kbs_config(const json_t *object)
 {
 	json_auto_t *copy = json_copy((json_t *)(uintptr_t)object);
 	json_t *metadata = json_copy(json_object_get(object, "metadata"));
 	(void)json_object_del(copy, "status");
 	(void)json_object_del(metadata, "resourceVersion");
+	(void)json_object_del(metadata, "managedFields");
 	(void)json_object_set_new(copy, "metadata", metadata);
 	CLEANUP_FREE char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
-	if (text != NULL)
-		(void)json_object_set_new(x->lines, text, json_null());
+	return json_string(text != NULL ? text : "");
+}
+
+static json_t *line_of(const struct kube_resource *res, const json_t *object)
+{
+	if (res == &KUBE_KBS_CONFIGS)
+		return line_of_kbs_config(object);
+	return json_sprintf("%s %s", kube_uid(object), kube_resource_version(object));
+}
+
+// What isn't there has no line, whether it is needed or was deleted.
+static void note_line(struct pass *p, const struct kube_resource *res, const char *name, const json_t *object)
+{
+	CLEANUP_FREE char *id = xasprintf("%s %s", res->plural, name);
+	if (object != NULL)
+		(void)json_object_set_new(p->versions, id, line_of(res, object));
+	else
+		(void)json_object_del(p->versions, id);
 }
 
 static void note_need(void *ctx, const struct kube_resource *res, const char *name)
 {
-	struct versions *x = ctx;
-	json_t *object = view_get(x->pass->t->view, res, x->pass->ns, name);
-	if (res == &KUBE_KBS_CONFIGS && object != NULL)
-		note_kbs_config(x, object);
-	else
-		note_line(x, res, name, object);
+	struct pass *p = ctx;
+	json_auto_t *object = view_get(p->t->view, res, p->ns, name);
+	note_line(p, res, name, object);
 	if (res == &KUBE_SECRETS)
-		(void)json_object_set_new(x->pass->secrets, name, json_null());
-	json_decref(object);
+		(void)json_object_set_new(p->secrets, name, json_null());
 }
 
 static void note_owned(void *ctx, const struct kube_resource *res, const json_t *object)
 {
-	if (res != &KUBE_KBS_CONFIGS)
-		note_line(ctx, res, kube_name(object), object);
+	note_line(ctx, res, kube_name(object), object);
 }
+
+void pass_read_versions(struct pass *p)
+{
+	(void)json_object_clear(p->versions);
+	trustee_needs(p->tc, p->tc_spec, note_need, p);
+	view_owned(p->t->view, p->ns, kube_uid(p->tc), note_owned, p);
+}
+
+void pass_wrote(struct pass *p, const json_t *owner, const struct kube_resource *res, const char *name,
+				const json_t *before, const json_t *answer)
+{
+	view_wrote(p->t->view, res, p->ns, name, before, answer);
+	if (owner == p->tc)
+		note_line(p, res, name, answer);
+}
+
+// ---- Profiles
 
 int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
 {
@@ -97,19 +110,16 @@ static void add_binding_versions(const struct pass *p, struct buf *text)
 	}
 }
 
-// Of all that a TrusteeConfig's objects are made of, and of these objects themselves, as they are now.
+// ---- The digest
+
 void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX])
 {
-	struct versions x = {p, json_object()};
-	trustee_needs(p->tc, p->tc_spec, note_need, &x);
-	view_owned(p->t->view, p->ns, kube_uid(p->tc), note_owned, &x);
 	CLEANUP_BUF struct buf text = BUF_INIT(VERSION_TEXT_MAX);
 	buf_addf(&text, "%s %lld %s %d\n", kube_uid(p->tc),
 			 (long long)json_integer_value(json_object_get(json_object_get(p->tc, "metadata"), "generation")),
 			 host != NULL ? host : "", p->world.served.route);
 	add_binding_versions(p, &text);
-	CLEANUP_FREE char *lines = json_dumps(x.lines, JSON_COMPACT | JSON_SORT_KEYS);
-	json_decref(x.lines);
+	CLEANUP_FREE char *lines = json_dumps(p->versions, JSON_COMPACT | JSON_SORT_KEYS);
 	buf_addz(&text, lines != NULL ? lines : "");
 	struct digest digest;
 	struct error err;

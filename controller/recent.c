@@ -71,11 +71,15 @@ void recent_wrote(struct recent *r, const struct kube_resource *res, const char 
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
-void recent_gone(struct recent *r, const struct kube_resource *res, const char *ns, const char *name)
+void recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				  const json_t *now)
 {
 	CLEANUP_FREE char *key = kube_key(ns, name);
 	(void)pthread_mutex_lock(&r->lock);
-	(void)json_object_del(entries_of(r, res), key);
+	json_t *entries = entries_of(r, res);
+	const json_t *written = json_object_get(json_object_get(entries, key), "object");
+	if (now == NULL || (written != NULL && strcmp(kube_resource_version(written), kube_resource_version(now)) == 0))
+		(void)json_object_del(entries, key);
 	(void)pthread_mutex_unlock(&r->lock);
 }
 

@@ -21,9 +21,9 @@ void recent_free(struct recent *r); // NULL is fine
 // (NULL: nothing).
 void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const char *before, json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
-// An object was deleted, as an event tells.
-void recent_gone(struct recent *r, const struct kube_resource *res, const char *ns, const char *name)
-	__attribute__((nonnull));
+// An event tells of an object: what was written is forgotten where this is it, or the object's end. now: NULL for a deletion.
+void recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				  const json_t *now) __attribute__((nonnull(1, 2, 3, 4)));
 // What counts: stored (taken, NULL for nothing), or what was written after it. New.
 json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
 	__attribute__((warn_unused_result, nonnull(1, 2, 3, 4)));

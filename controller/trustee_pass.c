@@ -79,6 +79,8 @@ static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t r
 	for (size_t i = remarks_before; i < p->remarks.n; i++)
 		remarks_add(&s->remarks, p->remarks.v[i].level, p->remarks.v[i].about, p->remarks.v[i].reason, "%s",
 					p->remarks.v[i].message);
+	json_decref(s->objects);
+	s->objects = json_copy(p->tc_objects);
 	s->not_after_s = r->not_after_s;
 	s->look_again_s = r->look_again_s;
 	free(s->ca);
@@ -90,6 +92,7 @@ static int render_trustee(struct pass *p, const char *host, struct error *err)
 	struct trustee_state *s = p->state;
 	size_t remarks_before = p->remarks.n;
 	s->version[0] = '\0';
+	(void)json_array_clear(p->tc_objects);
 	struct reading x = {p, json_object(), 0, err};
 	trustee_needs(p->tc, p->tc_spec, read_need, &x);
 	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r = {0};
@@ -127,10 +130,13 @@ static int do_trustee(struct pass *p, const char *host, struct error *err)
 {
 	struct trustee_state *s = p->state;
 	char version[VERSION_MAX];
+	pass_read_versions(p);
 	pass_version(p, host, version);
 	int rc = 0;
 	if (version[0] != '\0' && strcmp(version, s->version) == 0 && !is_due(p)) {
 		remarks_append(&p->remarks, &s->remarks);
+		(void)json_array_clear(p->tc_objects);
+		(void)json_array_extend(p->tc_objects, s->objects);
 		p->held_back = remarks_worst(&s->remarks, REMARK_WARNING, ABOUT_RESOURCES) != NULL;
 	} else {
 		rc = render_trustee(p, host, err);
@@ -157,7 +163,7 @@ static int drop_upstream_finalizer(struct pass *p, struct error *err)
 		json_decref(rest);
 		return 0;
 	}
-	json_t *patch =
+	json_auto_t *patch =
 		json_pack("{s:{s:o, s:s}}", "metadata", "finalizers", rest, "resourceVersion", kube_resource_version(p->kbs));
 	json_t *answer = NULL;
 	int rc =
@@ -177,9 +183,7 @@ static bool is_being_deleted(const json_t *object)
 
 static bool has_older_rival(struct pass *p)
 {
-	json_auto_t *others = view_list(p->t->view, &KUBE_TRUSTEE_CONFIGS, p->ns);
-	json_auto_t *configs = view_list(p->t->view, &KUBE_KBS_CONFIGS, p->ns);
-	(void)json_array_extend(others, configs);
+	json_auto_t *others = view_same_instance(p->t->view, p->ns, trustee_instance(p->object));
 	const json_t *rival = trustee_rival(p->object, others);
 	if (rival == NULL || !trustee_is_older(rival, p->object))
 		return false;
@@ -317,16 +321,25 @@ static int64_t refused_again_ms(unsigned before)
 	return ms < REFUSED_AGAIN_MS ? ms : REFUSED_AGAIN_MS;
 }
 
+static json_t *objects_so_far(const json_t *object)
+{
+	const json_t *objects = json_object_get(json_object_get(object, "status"), "objects");
+	return objects != NULL ? json_copy((json_t *)(uintptr_t)objects) : json_array();
+}
+
 int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,
 				 struct error *err)
 {
-	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .secrets = json_object()};
+	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .versions = json_object(), .secrets = json_object()};
 	(void)pthread_mutex_lock(&t->lock);
 	p.world = t->world;
 	(void)pthread_mutex_unlock(&t->lock);
 	json_t *object = json_incref(tc != NULL ? tc : kbs);
 	p.object = object;
 	p.ns = kube_namespace(object);
+	// Until it is rendered, it is as it was.
+	p.tc_objects = objects_so_far(tc);
+	p.kbs_objects = objects_so_far(kbs);
 	int rc = run(&p, err);
 	publish_reads(&p);
 	if (p.failed)
@@ -340,6 +353,9 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 	json_decref(p.tc);
 	json_decref(p.kbs);
 	json_decref(p.secrets);
+	json_decref(p.versions);
+	json_decref(p.tc_objects);
+	json_decref(p.kbs_objects);
 	json_decref(object);
 	return rc;
 }

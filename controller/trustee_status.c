@@ -232,6 +232,8 @@ static json_t *status_of(const struct facts *f)
 		if (in->kbs != NULL)
 			json_put(status, "kbsConfigRef", reference_to(in->kbs));
 	}
+	if (json_array_size(in->objects) > 0)
+		json_put(status, "objects", json_deep_copy(in->objects));
 	if (in->url != NULL)
 		json_put(status, "url", json_string(in->url));
 	if (in->not_after_s != 0) {
@@ -255,8 +257,8 @@ static bool says_condition(const json_t *object, const json_t *condition)
 // Whether the object says all of it already, and nothing more of what we own.
 static bool says(const json_t *object, const json_t *status)
 {
-	static const char *const owned[] = {"observedGeneration", "isReady", "statusDescription",
-										"kbsConfigRef",       "url",     "certificateExpiry"};
+	static const char *const owned[] = {"observedGeneration", "isReady", "statusDescription", "kbsConfigRef", "url",
+										"certificateExpiry",  "objects"};
 	const json_t *old = json_object_get(object, "status");
 	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
 		const json_t *a = json_object_get(status, owned[i]);

@@ -12,6 +12,7 @@
 //     RouteAdmitted    True (Admitted), False, or Unknown: NotExposed, Pending, or the reason of a note
 //     ResourcesSynced  True (Synced): all objects are as rendered; False: Drifted (driftPolicy Warn), what can't be applied, or
 //                      Pending
+//   objects          what was applied for it, as "Kind/name": one of these that isn't there was deleted by somebody
 //   observedGeneration, url, certificateExpiry, isReady, and of a TrusteeConfig kbsConfigRef and statusDescription
 //
 // Messages name the field or object, the value and the remedy, and hold nothing that changes by itself (counts, times), so
@@ -35,6 +36,7 @@ struct trustee_status_input {
 	bool exposed;             // something is to expose it
 	bool permissive;          // the profile, of a TrusteeConfig
 	bool synced;              // every object was seen, or made, as rendered in this generation
+	const json_t *objects;    // an array of "Kind/name", or NULL for none
 	const char *url;          // NULL: not known
 	int64_t not_after_s;      // of the certificate in use; 0: not known
 	const char *now;          // RFC 3339: lastTransitionTime of what changes

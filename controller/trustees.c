@@ -86,6 +86,7 @@ static void free_state(struct trustee_state *s)
 		return;
 	remarks_release(&s->remarks);
 	json_decref(s->config_maps);
+	json_decref(s->objects);
 	json_decref(s->secrets);
 	free(s->ca);
 	free(s->key);
@@ -259,6 +260,11 @@ const char *trustees_wait_for(struct trustees *t)
 	return view_waits_for(t->view);
 }
 
+bool trustees_have_worked(struct trustees *t)
+{
+	return atomic_exchange(&t->worked, false);
+}
+
 static int look_around(struct trustees *t, struct reconcile_result *ret, struct error *err)
 {
 	struct trustee_world world = t->config.world;
@@ -317,6 +323,7 @@ static int reconcile(struct trustees *t, const char *key, const char *kind, cons
 		forget(t, key);
 		return 0;
 	}
+	atomic_store(&t->worked, true);
 	return trustee_pass(t, state_of(t, key), tc, kbs, ret, err);
 }
 

@@ -38,6 +38,8 @@ struct workqueue *trustees_queue(struct trustees *t) __attribute__((nonnull));
 const char *trustees_wait_for(struct trustees *t) __attribute__((nonnull));
 // The catalog of profiles is another one: those with bindings are looked at again.
 void trustees_look_at_bindings(struct trustees *t) __attribute__((nonnull));
+// Whether a pass was made since this was asked last.
+bool trustees_have_worked(struct trustees *t) __attribute__((nonnull));
 // reconcile_fn; ctx is a struct trustees.
 int trustees_reconcile(void *ctx, const char *key, struct reconcile_result *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));

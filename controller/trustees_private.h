@@ -3,6 +3,7 @@
 #define COCO_CONTROLLER_TRUSTEES_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/encode.h"
 #include "controller/remarks.h"
@@ -20,6 +21,7 @@ struct trustee_state {
 	struct remarks remarks; // made at that version
 	int64_t not_after_s, look_again_s;
 	char *ca;
+	json_t *objects;        // "Kind/name" of what was applied for the TrusteeConfig, but for its endpoint
 	json_t *config_maps;    // that aren't ours and are read: names
 	int64_t waits_since_ms; // for a namespace's Secrets to be listed; 0: it doesn't
 	unsigned refusals;      // passes in a row in which something was refused
@@ -31,6 +33,7 @@ struct trustees {
 	struct trustees_config config;
 	struct view *view;
 	struct workqueue *queue;
+	atomic_bool worked;   // since somebody asked
 	pthread_mutex_t lock; // of the rest
 	struct trustee_world world;
 	bool looked_around;

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/json_text.h"
 #include "common/mem.h"
 #include "common/secret.h"
+#include "common/trustee.h"
 #include "controller/kbs_render.h"
 #include "controller/object_digest.h"
 #include "controller/recent.h"
@@ -15,6 +17,7 @@
 
 #define OWNED_BY "owner"
 #define OF_KBS_CONFIG "kbs-config"
+#define OF_INSTANCE "instance"
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 #define OURS LABEL_MANAGED_BY "=" MANAGED_BY
 
@@ -36,11 +39,32 @@ struct kind {
 };
 
 // ---- Objects, as small as they may be
+//
+// A tree takes ten times the memory of its text: what is stored is the text, with as much around it as a store needs.
+
+static json_t *pack(json_t *object)
+{
+	const json_t *metadata = json_object_get(object, "metadata");
+	char *text = json_dumps(object, JSON_COMPACT);
+	json_t *packed = json_pack("{s:{s:s, s:O?, s:O?, s:O?}, s:s?}", "metadata", "name", kube_name(object), "namespace",
+							   json_object_get(metadata, "namespace"), "uid", json_object_get(metadata, "uid"),
+							   "resourceVersion", json_object_get(metadata, "resourceVersion"), "packed", text);
+	free(text);
+	json_decref(object);
+	return packed;
+}
+
+// New; NULL for NULL.
+static json_t *unpack(const json_t *packed)
+{
+	const json_t *text = json_object_get(packed, "packed");
+	return text != NULL ? json_loadb(json_string_value(text), json_string_length(text), JSON_ALLOW_NUL, NULL) : NULL;
+}
 
 static json_t *trim_own(json_t *object)
 {
 	(void)json_object_del(json_object_get(json_object_get(object, "metadata"), "annotations"), LAST_APPLIED);
-	return object;
+	return pack(object);
 }
 
 // Of a Secret's metadata what tells versions and owners apart.
@@ -49,21 +73,31 @@ static json_t *trim_secret(json_t *object)
 	json_t *metadata = json_object_get(object, "metadata");
 	(void)json_object_del(json_object_get(metadata, "annotations"), LAST_APPLIED);
 	(void)json_object_del(metadata, "selfLink");
-	return object;
+	return pack(object);
+}
+
+static json_t *trim_config_map(json_t *object)
+{
+	return pack(object_digest_trim(object));
+}
+
+static json_t *trim_pod(json_t *object)
+{
+	return pack(trustee_pod_trim(object));
 }
 
 static const struct kind kinds[] = {
 	{&KUBE_TRUSTEE_CONFIGS, SCOPE_ALL, trim_own, false},
 	{&KUBE_KBS_CONFIGS, SCOPE_ALL, trim_own, false},
-	{&KUBE_CONFIG_MAPS, SCOPE_OURS, object_digest_trim, false},
-	{&KUBE_DEPLOYMENTS, SCOPE_OURS, NULL, false},
-	{&KUBE_SERVICES, SCOPE_OURS, NULL, false},
-	{&KUBE_PVCS, SCOPE_OURS, NULL, false},
-	{&KUBE_PODS, SCOPE_OURS, trustee_pod_trim, false},
-	{&KUBE_INGRESSES, SCOPE_OURS, NULL, false},
-	{&KUBE_ROUTES, SCOPE_OURS, NULL, true},
-	{&KUBE_TLS_ROUTES, SCOPE_OURS, NULL, true},
-	{&KUBE_SERVICE_MONITORS, SCOPE_OURS, NULL, true},
+	{&KUBE_CONFIG_MAPS, SCOPE_OURS, trim_config_map, false},
+	{&KUBE_DEPLOYMENTS, SCOPE_OURS, pack, false},
+	{&KUBE_SERVICES, SCOPE_OURS, pack, false},
+	{&KUBE_PVCS, SCOPE_OURS, pack, false},
+	{&KUBE_PODS, SCOPE_OURS, trim_pod, false},
+	{&KUBE_INGRESSES, SCOPE_OURS, pack, false},
+	{&KUBE_ROUTES, SCOPE_OURS, pack, true},
+	{&KUBE_TLS_ROUTES, SCOPE_OURS, pack, true},
+	{&KUBE_SERVICE_MONITORS, SCOPE_OURS, pack, true},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -81,8 +115,9 @@ struct view {
 
 // ---- Indexes
 
-static void index_pods(const json_t *pod, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
+static void index_pods(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
 {
+	json_auto_t *pod = unpack(packed);
 	const char *name = kube_annotation(pod, ANNOTATION_KBS_CONFIG);
 	if (name == NULL)
 		return;
@@ -90,7 +125,24 @@ static void index_pods(const json_t *pod, void (*emit)(void *emit_ctx, const cha
 	emit(emit_ctx, key);
 }
 
-static const struct kube_index indexes[] = {{OWNED_BY, kube_index_owners}, {OF_KBS_CONFIG, index_pods}};
+static void index_instances(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
+{
+	json_auto_t *object = unpack(packed);
+	if (!json_text_is(object, "kind", KUBE_TRUSTEE_CONFIGS.kind) &&
+		!json_text_is(object, "kind", KUBE_KBS_CONFIGS.kind))
+		return;
+	CLEANUP_FREE char *key = kube_key(kube_namespace(object), trustee_instance(object));
+	emit(emit_ctx, key);
+}
+
+static void index_owners(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
+{
+	json_auto_t *object = unpack(packed);
+	kube_index_owners(object, emit, emit_ctx);
+}
+
+static const struct kube_index indexes[] = {
+	{OWNED_BY, index_owners}, {OF_KBS_CONFIG, index_pods}, {OF_INSTANCE, index_instances}};
 
 // ---- Following
 
@@ -99,9 +151,11 @@ static void on_changed(void *ctx, const char *key, const json_t *old_object, con
 	const struct followed *f = ctx;
 	struct view *v = f->view;
 	(void)key;
-	if (new_object == NULL)
-		recent_gone(v->recent, f->resource, kube_namespace(old_object), kube_name(old_object));
-	v->config.changed(v->config.ctx, f->resource, old_object, new_object);
+	const json_t *any = new_object != NULL ? new_object : old_object;
+	recent_heard(v->recent, f->resource, kube_namespace(any), kube_name(any), new_object);
+	json_auto_t *unpacked_old = unpack(old_object);
+	json_auto_t *unpacked_new = unpack(new_object);
+	v->config.changed(v->config.ctx, f->resource, unpacked_old, unpacked_new);
 }
 
 static void on_synced(void *ctx)
@@ -253,7 +307,7 @@ static int want_extra(struct view *v, const struct kube_resource *res, const cha
 			return -1;
 		CLEANUP_FREE char *field = name != NULL ? xasprintf("metadata.name=%s", name) : NULL;
 		const struct kube_selector selector = {.fields = field, .metadata_only = name == NULL};
-		f = follow(v, res, ns, name, &selector, name != NULL ? object_digest_trim : trim_secret);
+		f = follow(v, res, ns, name, &selector, name != NULL ? trim_config_map : trim_secret);
 		v->extra = xreallocarray(v->extra, v->nextra + 1, sizeof(struct followed *));
 		v->extra[v->nextra++] = f;
 	}
@@ -349,9 +403,9 @@ static json_t *stored(struct view *v, const struct kube_resource *res, const cha
 json_t *view_get(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
 {
 	(void)pthread_mutex_lock(&v->lock);
-	json_t *found = stored(v, res, ns, name);
+	json_auto_t *packed = stored(v, res, ns, name);
 	(void)pthread_mutex_unlock(&v->lock);
-	return recent_get(v->recent, res, ns, name, found);
+	return recent_get(v->recent, res, ns, name, unpack(packed));
 }
 
 json_t *view_list(struct view *v, const struct kube_resource *res, const char *ns)
@@ -366,19 +420,43 @@ json_t *view_list(struct view *v, const struct kube_resource *res, const char *n
 		json_t *object = NULL;
 		json_array_foreach (list, j, object)
 			if (strcmp(kube_namespace(object), ns) == 0)
-				(void)json_array_append(all, object);
+				(void)json_array_append_new(all, unpack(object));
 		json_decref(list);
 	}
+	return all;
+}
+
+// Appends those of a kind that an index has under a value.
+static void add_indexed(struct view *v, const struct kube_resource *res, const char *index, const char *value,
+						json_t *to)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		const struct followed *f = kinds[i].resource == res ? followed_kind(v, i) : NULL;
+		if (f == NULL)
+			continue;
+		json_auto_t *packed = kube_store_by_index(kube_informer_store(f->informer), index, value);
+		size_t j = 0;
+		const json_t *object = NULL;
+		json_array_foreach (packed, j, object)
+			(void)json_array_append_new(to, unpack(object));
+	}
+}
+
+json_t *view_same_instance(struct view *v, const char *ns, const char *instance)
+{
+	CLEANUP_FREE char *key = kube_key(ns, instance);
+	json_t *all = json_array();
+	add_indexed(v, &KUBE_TRUSTEE_CONFIGS, OF_INSTANCE, key, all);
+	add_indexed(v, &KUBE_KBS_CONFIGS, OF_INSTANCE, key, all);
 	return all;
 }
 
 json_t *view_pods(struct view *v, const char *ns, const char *kbs_config)
 {
 	CLEANUP_FREE char *key = kube_key(ns, kbs_config);
-	for (size_t i = 0; i < KINDS; i++)
-		if (kinds[i].resource == &KUBE_PODS)
-			return kube_store_by_index(kube_informer_store(followed_kind(v, i)->informer), OF_KBS_CONFIG, key);
-	return json_array();
+	json_t *pods = json_array();
+	add_indexed(v, &KUBE_PODS, OF_KBS_CONFIG, key, pods);
+	return pods;
 }
 
 // ---- What Secrets hold

@@ -70,6 +70,9 @@ typedef void (*view_owned_fn)(void *ctx, const struct kube_resource *res, const 
 void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn fn, void *ctx)
 	__attribute__((nonnull(1, 2, 3, 4)));
 
+// TrusteeConfigs and KbsConfigs of the namespace with the same spec.instanceName: a new array.
+json_t *view_same_instance(struct view *v, const char *ns, const char *instance)
+	__attribute__((warn_unused_result, nonnull, returns_nonnull));
 // The pods of a KbsConfig, as trustee_pod_trim() leaves them: a new array.
 json_t *view_pods(struct view *v, const char *ns, const char *kbs_config)
 	__attribute__((warn_unused_result, nonnull, returns_nonnull));

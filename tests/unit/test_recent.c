@@ -41,12 +41,30 @@ static void test_get(void **state)
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", c->before, answer);
 	fake_clock_pass(&time, c->later_ms);
 	if (c->gone)
-		recent_gone(r, &KUBE_SECRETS, "ns", "name");
+		recent_heard(r, &KUBE_SECRETS, "ns", "name", NULL);
 	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version(c->stored));
 	assert_text(got != NULL ? kube_resource_version(got) : NULL, c->believed);
 	// It concerns no other object.
 	json_auto_t *other = recent_get(r, &KUBE_CONFIG_MAPS, "ns", "name", NULL);
 	assert_null(other);
+	recent_free(r);
+}
+
+static void test_heard(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *older = at_version("1");
+	json_auto_t *written = at_version("2");
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, written);
+	recent_heard(r, &KUBE_SECRETS, "ns", "name", older);
+	json_auto_t *still = recent_get(r, &KUBE_SECRETS, "ns", "name", NULL);
+	assert_non_null(still);
+	recent_heard(r, &KUBE_SECRETS, "ns", "name", written);
+	json_auto_t *forgotten = recent_get(r, &KUBE_SECRETS, "ns", "name", NULL);
+	assert_null(forgotten);
 	recent_free(r);
 }
 
@@ -78,6 +96,7 @@ int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, cases, test_get);
+	tests_add(&t, "forgotten once it was heard of", test_heard, NULL);
 	tests_add(&t, "objects of a kind and namespace", test_each, NULL);
 	return tests_run("recent", &t);
 }
