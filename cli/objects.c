@@ -215,16 +215,7 @@ int objects_read(struct objects *o, const char *path, const char *ns, struct err
 
 void objects_release(struct objects *o)
 {
-	const char *id = NULL;
-	json_t *object = NULL;
-	void *next = NULL;
-	json_object_foreach_safe(o->by_id, next, id, object)
-	{
-		(void)json_incref(object);
-		(void)json_object_del(o->by_id, id);
-		free_object(object);
-	}
-	json_decref(o->by_id);
+	secret_json_free_members(o->by_id, "Secret ");
 	json_decref(o->origins);
 	*o = (struct objects){0};
 }

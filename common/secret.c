@@ -26,3 +26,19 @@ void secret_json_free(json_t *root)
 	wipe_strings(root);
 	json_decref(root);
 }
+
+void secret_json_free_members(json_t *map, const char *prefix)
+{
+	const char *key = NULL;
+	json_t *member = NULL;
+	void *next = NULL;
+	json_object_foreach_safe(map, next, key, member)
+	{
+		if (strncmp(key, prefix, strlen(prefix)) != 0)
+			continue;
+		(void)json_incref(member);
+		(void)json_object_del(map, key);
+		secret_json_free(member);
+	}
+	json_decref(map);
+}

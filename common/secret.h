@@ -44,6 +44,9 @@ static inline void secret_free_slot(char **slot)
 // Takes a tree that nobody else has a reference to, nor to a part of it. NULL is fine. Wipes its texts, not its keys.
 void secret_json_free(json_t *root);
 
+// Takes a map whose members with this prefix are such trees, held by it alone; the others are let go. NULL is fine.
+void secret_json_free_members(json_t *map, const char *prefix) __attribute__((nonnull(2)));
+
 static inline void secret_json_free_slot(json_t **slot)
 {
 	secret_json_free(*slot);

@@ -58,6 +58,18 @@ void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX]) __att
 int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 
+// Whole objects that something is made of; ctx of pass_read_need() for trustee_needs() and the like. The view shares all but
+// Secrets.
+struct pass_reading {
+	struct pass *pass;
+	json_t *objects; // "Kind/name" -> whole object
+	int rc;          // where one couldn't be read, why
+	struct error *err;
+};
+
+void pass_read_need(void *ctx, const struct kube_resource *res, const char *name) __attribute__((nonnull));
+void pass_free_read(json_t *objects); // takes them; wipes Secrets
+
 // Renders and applies the KbsConfig's objects. 1: what it refers to isn't listed yet.
 int pass_kbs(struct pass *p, struct error *err) __attribute__((warn_unused_result, nonnull));
 

@@ -6,10 +6,34 @@
 #include "common/cleanup.h"
 #include "common/mem.h"
 #include "common/secret.h"
-#include "controller/certificate.h"
+#include "controller/kbs_pairs.h"
 #include "controller/kbs_render.h"
 #include "controller/object_digest.h"
 #include "controller/pass.h"
+
+// ---- Whole objects
+
+void pass_read_need(void *ctx, const struct kube_resource *res, const char *name)
+{
+	struct pass_reading *x = ctx;
+	json_t *object = NULL;
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	if (x->rc < 0 || json_object_get(x->objects, id) != NULL)
+		return;
+	if (res == &KUBE_SECRETS || res == &KUBE_CONFIG_MAPS)
+		x->rc = view_read(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
+	else
+		object = view_get(x->pass->t->view, res, x->pass->ns, name);
+	if (object != NULL)
+		(void)json_object_set_new(x->objects, id, object);
+}
+
+void pass_free_read(json_t *objects)
+{
+	secret_json_free_members(objects, "Secret/");
+}
+
+// ---- Digested ones
 
 struct gathering {
 	struct pass *pass;
@@ -61,81 +85,21 @@ static int gather(struct gathering *x, struct error *err)
 	return x->rc;
 }
 
-static struct str key_text(const json_t *secret, const char *key, struct buf *out)
-{
-	struct error err;
-	const char *text = json_string_value(json_object_get(json_object_get(secret, "data"), key));
-	if (text == NULL || base64_decode(str_from(text), out, &err) < 0)
-		return (struct str){0};
-	return buf_str(out);
-}
-
-struct own_pair {
-	const char *key_secret, *key, *cert_secret, *cert;
-	const char *field;
-	enum certificate_use use;
-};
-
-static void remark_problems(struct pass *p, const struct certificate_report *report, bool *bad)
-{
-	static const enum remark_level levels[] = {
-		[CERTIFICATE_ERROR] = REMARK_ERROR, [CERTIFICATE_WARNING] = REMARK_WARNING, [CERTIFICATE_NOTE] = REMARK_NOTE};
-	for (size_t i = 0; i < report->nproblems; i++) {
-		const struct certificate_problem *problem = &report->problems[i];
-		remarks_add(&p->remarks, levels[problem->level], ABOUT_CERTIFICATE, certificate_problem_names[problem->code],
-					"%s", problem->text);
-		*bad |= problem->level == CERTIFICATE_ERROR;
-	}
-}
-
 // A KbsConfig of an admin's own mounts the admin's Secrets as they are: a bad pair isn't rolled out.
-static int check_own_pair(struct pass *p, const struct own_pair *pair, bool *bad, struct error *err)
-{
-	CLEANUP_SECRET_JSON json_t *key = NULL;
-	CLEANUP_SECRET_JSON json_t *cert = NULL;
-	if (pair->key_secret == NULL || pair->cert_secret == NULL)
-		return 0;
-	int rc = view_read(p->t->view, &KUBE_SECRETS, p->ns, pair->key_secret, &key, err);
-	if (rc == 0)
-		rc = view_read(p->t->view, &KUBE_SECRETS, p->ns, pair->cert_secret, &cert, err);
-	// That one is missing, rendering says.
-	if (rc < 0 || key == NULL || cert == NULL)
-		return rc;
-	CLEANUP_SECRET_BUF struct buf key_pem = secret_buf(CERTIFICATE_PEM_MAX);
-	CLEANUP_BUF struct buf cert_pem = BUF_INIT(CERTIFICATE_PEM_MAX);
-	CLEANUP_FREE char *what =
-		xasprintf("%s: Secret \"%s\" with Secret \"%s\"", pair->field, pair->cert_secret, pair->key_secret);
-	const struct certificate_input in = {
-		.what = what,
-		.cert = key_text(cert, pair->cert, &cert_pem),
-		.key = key_text(key, pair->key, &key_pem),
-		.use = pair->use,
-		.now_s = pass_now_s(p),
-	};
-	CLEANUP_CERTIFICATE_REPORT struct certificate_report report = {0};
-	certificate_check(&in, &report);
-	remark_problems(p, &report, bad);
-	if (pair->use == CERTIFICATE_SERVER)
-		p->not_after_s = report.not_after_s;
-	if (report.not_after_s > pass_now_s(p))
-		pass_again_in(p, (report.not_after_s - pass_now_s(p)) * 1000);
-	return 0;
-}
-
 static int check_own_pairs(struct pass *p, bool *ret_bad, struct error *err)
 {
-	const struct kbs_spec *s = p->kbs_spec;
-	const struct own_pair pairs[] = {
-		{s->secrets.https_key, "privateKey", s->secrets.https_cert, "certificate", "spec.kbsHttpsCertSecretName",
-		 CERTIFICATE_SERVER},
-		{s->secrets.attestation_key, "token.key", s->secrets.attestation_cert, "token.crt",
-		 "spec.kbsAttestationCertSecretName", CERTIFICATE_TOKEN_SIGNER},
-	};
-	int rc = 0;
-	*ret_bad = false;
-	for (size_t i = 0; rc == 0 && i < sizeof(pairs) / sizeof(pairs[0]); i++)
-		rc = check_own_pair(p, &pairs[i], ret_bad, err);
-	return rc;
+	struct pass_reading x = {p, json_object(), 0, err};
+	struct kbs_pairs pairs = {0};
+	kbs_pairs_needs(p->kbs_spec, pass_read_need, &x);
+	if (x.rc == 0)
+		kbs_pairs_check(p->kbs_spec, x.objects, pass_now_s(p), &p->remarks, &pairs);
+	pass_free_read(x.objects);
+	if (pairs.not_after_s != 0)
+		p->not_after_s = pairs.not_after_s;
+	if (pairs.look_again_s != 0)
+		pass_again_in(p, (pairs.look_again_s - pass_now_s(p)) * 1000);
+	*ret_bad = pairs.bad;
+	return x.rc;
 }
 
 static int render_kbs(struct pass *p, const json_t *objects, struct error *err)

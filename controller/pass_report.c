@@ -8,6 +8,7 @@
 #include "controller/kbs_render.h"
 #include "controller/pass.h"
 #include "controller/trustee_render.h"
+#include "controller/trustee_rules.h"
 #include "controller/trustee_status.h"
 
 struct reach pass_find_reach(struct pass *p, struct remarks *remarks)
@@ -31,27 +32,22 @@ void reach_release(struct reach *r)
 	json_decref(r->exposed);
 }
 
-// The name that the certificate must be good for: the one that is asked for, or that the cluster chose.
 char *pass_expected_host(struct pass *p)
 {
-	const struct trustee_hosting *h = &p->tc_spec->hosting;
-	if (h->exposure.host != NULL)
-		return xstrdup(h->exposure.host);
 	CLEANUP_REMARKS struct remarks unheard = {0};
-	if (p->kbs_spec == NULL)
-		return NULL;
-	struct reach r = pass_find_reach(p, &unheard);
-	const char *host = r.to_be_exposed && r.url != NULL ? strstr(r.url, "://") : NULL;
-	char *found = host != NULL ? xstrndup((struct str){host + 3, strcspn(host + 3, ":/")}) : NULL;
+	struct reach r = {0};
+	if (p->kbs_spec != NULL)
+		r = pass_find_reach(p, &unheard);
+	char *host = trustee_expected_host(p->tc_spec, r.url, r.to_be_exposed);
 	reach_release(&r);
-	return found;
+	return host;
 }
 
 int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 {
 	bool https = kbs_speaks_https(p->kbs_spec);
 	CLEANUP_RENDERED struct rendered r = {0};
-	if (url != NULL && (!https || p->state->ca != NULL)) {
+	if (trustee_can_publish(p->kbs_spec, url, p->state->ca)) {
 		trustee_render_endpoint(p->tc, url, https ? p->state->ca : NULL, &r);
 	} else {
 		CLEANUP_FREE char *name = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, kube_name(p->tc));

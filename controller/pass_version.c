@@ -7,6 +7,7 @@
 #include "common/mem.h"
 #include "controller/pass.h"
 #include "controller/trustee_render.h"
+#include "controller/trustee_rules.h"
 
 #define VERSION_TEXT_MAX ((size_t)1024 * 1024)
 
@@ -77,18 +78,7 @@ int pass_find_profile(void *ctx, const char *ns, const char *name, struct initda
 {
 	const struct pass *p = ctx;
 	struct catalog *catalog = catalog_store_get(p->t->config.catalog);
-	int rc = 0;
-	const struct catalog_profile *entry =
-		catalog != NULL ? catalog_profile(catalog, str_from(ns), str_from(name)) : NULL;
-	if (catalog == NULL || (entry != NULL && entry->profile == NULL && entry->problem_code == EAGAIN))
-		rc = error_set(err, EAGAIN, "ConfidentialProfile %s/%s isn't read yet", ns, name);
-	else if (entry == NULL)
-		rc =
-			error_set(err, ENOENT, "ConfidentialProfile %s/%s doesn't exist; create it, or name another one", ns, name);
-	else if (entry->profile == NULL)
-		rc = error_set(err, EINVAL, "ConfidentialProfile %s/%s can't be used: %s", ns, name, entry->problem);
-	else
-		*ret = entry->profile->digests;
+	int rc = trustee_profile_digests(catalog, ns, name, ret, err);
 	catalog_unref(catalog);
 	return rc;
 }

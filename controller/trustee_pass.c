@@ -10,6 +10,7 @@
 #include "controller/object_digest.h"
 #include "controller/pass.h"
 #include "controller/trustee_render.h"
+#include "controller/trustee_rules.h"
 
 // A namespace's Secrets are listed in a moment, or something is wrong.
 #define LISTING_MS 3000
@@ -18,45 +19,6 @@
 #define UPSTREAM_FINALIZER "kbsconfig.confidentialcontainers.org/finalizer"
 
 // ---- The TrusteeConfig's objects
-
-struct reading {
-	struct pass *pass;
-	json_t *objects; // "Kind/name" -> whole object
-	int rc;
-	struct error *err;
-};
-
-static void read_need(void *ctx, const struct kube_resource *res, const char *name)
-{
-	struct reading *x = ctx;
-	json_t *object = NULL;
-	if (x->rc < 0)
-		return;
-	if (res == &KUBE_SECRETS || res == &KUBE_CONFIG_MAPS)
-		x->rc = view_read(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
-	else
-		object = view_get(x->pass->t->view, res, x->pass->ns, name);
-	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
-	if (object != NULL)
-		(void)json_object_set_new(x->objects, id, object);
-}
-
-// The tree holds objects that the view shares: only Secrets are its own.
-static void free_read(json_t *objects)
-{
-	const char *id = NULL;
-	json_t *object = NULL;
-	void *next = NULL;
-	json_object_foreach_safe(objects, next, id, object)
-	{
-		if (strncmp(id, "Secret/", sizeof("Secret/") - 1) != 0)
-			continue;
-		(void)json_incref(object);
-		(void)json_object_del(objects, id);
-		secret_json_free(object);
-	}
-	json_decref(objects);
-}
 
 static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct error *err)
 {
@@ -93,8 +55,8 @@ static int render_trustee(struct pass *p, const char *host, struct error *err)
 	size_t remarks_before = p->remarks.n;
 	s->version[0] = '\0';
 	(void)json_array_clear(p->tc_objects);
-	struct reading x = {p, json_object(), 0, err};
-	trustee_needs(p->tc, p->tc_spec, read_need, &x);
+	struct pass_reading x = {p, json_object(), 0, err};
+	trustee_needs(p->tc, p->tc_spec, pass_read_need, &x);
 	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r = {0};
 	const struct trustee_render_input in = {
 		.object = p->tc,
@@ -108,7 +70,7 @@ static int render_trustee(struct pass *p, const char *host, struct error *err)
 	};
 	int rc = x.rc == 0 ? trustee_render(&in, &r, err) : pass_refused(p, x.rc, err);
 	bool rendered = x.rc == 0 && rc == 0;
-	free_read(x.objects);
+	pass_free_read(x.objects);
 	if (!rendered)
 		return rc;
 	remarks_append(&p->remarks, &r.remarks);
@@ -184,16 +146,7 @@ static bool is_being_deleted(const json_t *object)
 static bool has_older_rival(struct pass *p)
 {
 	json_auto_t *others = view_same_instance(p->t->view, p->ns, trustee_instance(p->object));
-	const json_t *rival = trustee_rival(p->object, others);
-	if (rival == NULL || !trustee_is_older(rival, p->object))
-		return false;
-	const char *instance = trustee_instance(p->object);
-	const char *kind = json_string_value(json_object_get(rival, "kind"));
-	remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "NameTaken",
-				"%s \"%s\" of this namespace is older and has the names %s%strustee-deployment and so on; set "
-				"spec.instanceName to another name, or delete one of the two",
-				kind != NULL ? kind : "", kube_name(rival), instance, instance[0] != '\0' ? "-" : "");
-	return true;
+	return trustee_has_older_rival(p->object, others, &p->remarks);
 }
 
 static void decode_kbs(struct pass *p, bool remark)

@@ -10,7 +10,7 @@
 #include "controller/remarks.h"
 
 // Whether an older Trustee of the namespace has the names of its objects, so that it comes to nothing; remarked. others: an
-// array of all TrusteeConfigs and KbsConfigs of the namespace, with their kind.
+// array of TrusteeConfigs and KbsConfigs of the namespace, with their kind: all of them, or those of its instance.
 bool trustee_has_older_rival(const json_t *object, const json_t *others, struct remarks *remarks)
 	__attribute__((warn_unused_result, nonnull));
 
