@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""cocopipe render beside a controller that runs: what it prints of a cluster's objects is what the controller applied.
+
+test_render.py COCO-CONTROLLER COCOPIPE
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lib"))
+
+from trustee_world import (
+    APPLIED,
+    CHILDREN,
+    RESOURCES,
+    TrusteeWorld,
+    config_map,
+    kbs_config,
+    restricted,
+    secret,
+    tls_secret,
+    trustee,
+)
+from world import profile, programs
+
+from certificates import make_pair
+from tap import check, equal, main, test
+
+CONTROLLER, COCOPIPE = programs("coco-controller", "cocopipe")
+READ = ("TrusteeConfig", "ConfidentialProfile", *CHILDREN)
+
+
+def render(objects, *options, want=0):
+    """What cocopipe makes of these objects, and what it says."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    command = [COCOPIPE, "render", "-f", "-", "-o", "json", *options]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    equal(done.returncode, want, f"the exit status ({done.stderr})")
+    return json.loads(done.stdout)["items"], done.stderr
+
+
+def live(world, ns):
+    """All of a namespace that says something about a Trustee, as kubectl get -o yaml has it."""
+    found = []
+    for kind in READ:
+        for object in world.list(kind, ns):
+            # A list has it once for all, below /api or /apis.
+            object["apiVersion"] = RESOURCES[kind].split("/", 2)[2].rsplit("/", 1)[0]
+            object["metadata"].pop("managedFields", None)
+            found.append(object)
+    return found
+
+
+def digests(objects):
+    """(kind, name) -> the digest over all that was applied."""
+    return {(o["kind"], o["metadata"]["name"]): o["metadata"]["annotations"][APPLIED] for o in objects}
+
+
+def same_as_applied(world, ns, *options):
+    """Rendering what is live gives the objects that the controller has applied: their digests, owners included."""
+    world.rested()
+    rendered, said = render(live(world, ns), *options)
+    applied = {key: object["metadata"]["annotations"][APPLIED] for key, object in world.children(ns).items()}
+    equal(digests(rendered), applied, f"what was applied in {ns} ({said})")
+    check("made anew" not in said, f"keys are kept: {said}")
+    return rendered
+
+
+@test("a Permissive Trustee: what is printed is what was applied")
+def _(world):
+    ns = world.namespace("permissive")
+    world.apply(trustee(ns, profileType="Permissive"))
+    world.ready(ns)
+    same_as_applied(world, ns)
+
+
+@test("a Restricted one on a Route, bound to a profile that finds it by its endpoint")
+def _(world):
+    ns = world.namespace("restricted")
+    pair = make_pair("kbs.apps.example")
+    p = profile("p", ns)
+    p["spec"]["initdata"] = {"trusteeConfigRef": {"name": "t", "namespace": ns}}
+    world.apply(tls_secret(ns, "kbs-tls", pair), secret(ns, "app", {"key": "value"}), p)
+    world.apply(restricted(ns, secretResources=["app"], bindings=[{"profileRef": {"name": "p"}, "resources": ["default/app"]}]))
+    world.admit_route(ns, "kbs.apps.example")
+    world.ready(ns)
+    world.there("ConfigMap", ns, "trustee-endpoint-t")
+    same_as_applied(world, ns, "--has=Route,TLSRoute,Ingress,ServiceMonitor")
+
+
+@test("what an admin keeps in the KbsConfig counts")
+def _(world):
+    ns = world.namespace("admin")
+    world.apply(secret(ns, "more", {"key": "value"}), trustee(ns, profileType="Permissive"))
+    world.ready(ns)
+    world.patch("KbsConfig", ns, "t-kbs-config", [{"op": "add", "path": "/spec/kbsSecretResources/-", "value": "more"}], "json")
+    world.patch("KbsConfig", ns, "t-kbs-config", {"spec": {"KbsDeploymentSpec": {"replicas": 2}, "KbsEnvVars": {"A": "b"}}})
+    world.ready(ns)
+    rendered = same_as_applied(world, ns)
+    deployment = next(o for o in rendered if o["kind"] == "Deployment")
+    equal(deployment["spec"]["replicas"], 2, "the replicas")
+
+
+@test("a KbsConfig of an admin's own")
+def _(world):
+    ns = world.namespace("own")
+    pair = make_pair("kbs.apps.example")
+    world.apply(
+        config_map(ns, "config", {"kbs-config.toml": "[http_server]\n"}),
+        secret(ns, "auth", {"publicKey": "key"}),
+        secret(ns, "key", {"privateKey": pair[1]}),
+        secret(ns, "cert", {"certificate": pair[0]}),
+        kbs_config(
+            ns, "k", kbsConfigMapName="config", kbsAuthSecretName="auth", kbsHttpsKeySecretName="key",
+            kbsHttpsCertSecretName="cert", exposure={"type": "None"},
+        ),
+    )  # fmt: skip
+    world.ready(ns, "k", "KbsConfig")
+    same_as_applied(world, ns)
+
+
+main(TrusteeWorld(CONTROLLER))
