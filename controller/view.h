@@ -45,9 +45,9 @@ int view_look_around(struct view *v, struct trustee_world *ret, bool *ret_news, 
 	__attribute__((warn_unused_result, nonnull));
 
 // `user` (a key) reads these from now on, in place of what it read before: the Secrets of its namespace, and ConfigMaps by
-// name (an array of strings). 0: all of it is there. 1: not all was listed yet; synced() tells when. -ENOSPC: too many.
+// name (an array of strings, or NULL). 0: all of it is there. 1: not all was listed yet; synced() tells when. -ENOSPC: too many.
 int view_use(struct view *v, const char *user, const char *ns, const json_t *config_maps, struct error *err)
-	__attribute__((warn_unused_result, nonnull));
+	__attribute__((warn_unused_result, nonnull(1, 2, 3, 5)));
 // It reads nothing any more.
 void view_forget(struct view *v, const char *user) __attribute__((nonnull));
 
