@@ -11,6 +11,10 @@
 #include "controller/trustee_rules.h"
 #include "controller/trustee_status.h"
 
+// Its own: until 1.21 API servers keep one set of fields for each manager, whichever part of the object it applies. With the
+// manager of the spec, a status would have us own nothing else, and no field of a spec would ever go.
+#define STATUS_MANAGER MANAGED_BY "-status"
+
 struct reach pass_find_reach(struct pass *p, struct remarks *remarks)
 {
 	struct reach r = {0};
@@ -86,7 +90,7 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 								   "kind", json_object_get(object, "kind"), "metadata", "name", kube_name(object),
 								   "namespace", p->ns, "status", status);
 	json_auto_t *answer = NULL;
-	int rc = kube_apply(p->t->config.client, res, p->ns, "status", patch, MANAGED_BY, true, &answer, err);
+	int rc = kube_apply(p->t->config.client, res, p->ns, "status", patch, STATUS_MANAGER, true, &answer, err);
 	if (rc == -ENOENT)
 		return 0; // it was deleted meanwhile
 	if (rc < 0)
