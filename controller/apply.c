@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/secret.h"
 #include "common/thread.h"
 #include "controller/rendered.h"
+#include "controller/takeover.h"
 
 struct lanes {
 	struct kube_client *client;
@@ -13,12 +15,39 @@ struct lanes {
 	atomic_size_t next;
 };
 
+static void free_answer(struct apply_item *x)
+{
+	if (x->resource == &KUBE_SECRETS)
+		secret_json_free(x->answer);
+	else
+		json_decref(x->answer);
+	x->answer = NULL;
+}
+
+// What upstream's operator had set in it is ours from now on, and goes where it isn't rendered.
+static int take_over(struct kube_client *client, struct apply_item *x)
+{
+	json_auto_t *patch = takeover_patch(x->answer);
+	if (patch == NULL)
+		return 0;
+	int rc = kube_patch_merge(client, x->resource, x->ns, kube_name(x->object), NULL, patch, NULL, &x->err);
+	if (rc == 0) {
+		free_answer(x);
+		rc = kube_apply(client, x->resource, x->ns, NULL, x->object, MANAGED_BY, true, &x->answer, &x->err);
+	}
+	return rc;
+}
+
 static void *run_lane(void *arg)
 {
 	struct lanes *l = arg;
 	for (size_t i = atomic_fetch_add(&l->next, 1); i < l->n; i = atomic_fetch_add(&l->next, 1)) {
 		struct apply_item *x = &l->v[i];
 		x->rc = kube_apply(l->client, x->resource, x->ns, NULL, x->object, MANAGED_BY, true, &x->answer, &x->err);
+		if (x->rc == 0)
+			x->rc = take_over(l->client, x);
+		if (x->rc < 0)
+			free_answer(x);
 	}
 	return NULL;
 }

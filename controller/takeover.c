@@ -1,0 +1,73 @@
+#include "controller/takeover.h"
+
+#include <string.h>
+
+#include "common/json_made.h"
+#include "common/json_text.h"
+#include "common/kube/resource.h"
+#include "controller/rendered.h"
+
+// What its program is called: field managers are named after programs.
+static const char *const upstream_names[] = {"manager", "trustee-operator", "trustee-operator-controller-manager"};
+
+static bool is_upstreams(const json_t *entry)
+{
+	// A status isn't applied with the object.
+	if (!json_text_is(entry, "operation", "Update") || json_text(entry, "subresource")[0] != '\0')
+		return false;
+	for (size_t i = 0; i < sizeof(upstream_names) / sizeof(upstream_names[0]); i++)
+		if (json_text_is(entry, "manager", upstream_names[i]))
+			return true;
+	return false;
+}
+
+static bool is_ours(const json_t *entry)
+{
+	return json_text_is(entry, "operation", "Apply") && json_text_is(entry, "manager", MANAGED_BY) &&
+		   json_text(entry, "subresource")[0] == '\0';
+}
+
+// Both are sets: objects whose keys are fields and whose values are such sets.
+static void add_fields(json_t *to, const json_t *fields)
+{
+	const char *key = NULL;
+	json_t *value = NULL;
+	json_object_foreach ((json_t *)(uintptr_t)fields, key, value) {
+		json_t *here = json_object_get(to, key);
+		if (here == NULL)
+			json_put(to, key, json_deep_copy(value));
+		else
+			add_fields(here, value);
+	}
+}
+
+json_t *takeover_patch(const json_t *object)
+{
+	const json_t *entries = json_object_get(json_object_get(object, "metadata"), "managedFields");
+	json_t *rest = json_made(json_array());
+	json_t *fields = json_made(json_object());
+	json_t *ours = NULL;
+	size_t i = 0;
+	const json_t *entry = NULL;
+	json_array_foreach (entries, i, entry) {
+		if (is_upstreams(entry)) {
+			add_fields(fields, json_object_get(entry, "fieldsV1"));
+			continue;
+		}
+		json_t *copy = json_made(json_deep_copy(entry));
+		(void)json_array_append_new(rest, copy);
+		if (is_ours(entry))
+			ours = json_object_get(copy, "fieldsV1");
+	}
+	// A status that upstream wrote into the same entry is nothing that we apply here.
+	(void)json_object_del(fields, "f:status");
+	json_t *patch = NULL;
+	if (ours != NULL && json_object_size(fields) > 0) {
+		add_fields(ours, fields);
+		patch = json_made(json_pack("{s:{s:s, s:O}}", "metadata", "resourceVersion", kube_resource_version(object),
+									"managedFields", rest));
+	}
+	json_decref(rest);
+	json_decref(fields);
+	return patch;
+}
