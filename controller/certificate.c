@@ -491,3 +491,14 @@ void certificate_check(const struct certificate_input *in, struct certificate_re
 	}
 	check_chain(&c);
 }
+
+int64_t certificate_look_again_s(const struct certificate_report *r, int64_t now_s)
+{
+	const int64_t at_s[] = {r->not_before_s, r->not_after_s - CERTIFICATE_SOON_DAYS * DAY_S + 1, r->not_after_s + 1};
+	if (r->not_after_s == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(at_s) / sizeof(at_s[0]); i++)
+		if (at_s[i] > now_s)
+			return at_s[i];
+	return 0;
+}

@@ -84,6 +84,10 @@ void certificate_check(const struct certificate_input *in, struct certificate_re
 void certificate_report_release(struct certificate_report *r) __attribute__((nonnull));
 #define CLEANUP_CERTIFICATE_REPORT CLEANUP(certificate_report_release)
 
+// The next moment, in seconds since 1970, when time alone changes what is to be said of it; 0: never.
+int64_t certificate_look_again_s(const struct certificate_report *r, int64_t now_s)
+	__attribute__((warn_unused_result, nonnull));
+
 // Without an error, warnings or not.
 static inline bool certificate_usable(const struct certificate_report *r)
 {

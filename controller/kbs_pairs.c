@@ -70,8 +70,9 @@ static void check_pair(const struct own_pair *pair, const json_t *objects, int64
 	ret->bad |= !certificate_usable(&report);
 	if (pair->use == CERTIFICATE_SERVER)
 		ret->not_after_s = report.not_after_s;
-	if (report.not_after_s > now_s && (ret->look_again_s == 0 || report.not_after_s < ret->look_again_s))
-		ret->look_again_s = report.not_after_s;
+	int64_t at_s = certificate_look_again_s(&report, now_s);
+	if (at_s != 0 && (ret->look_again_s == 0 || at_s < ret->look_again_s))
+		ret->look_again_s = at_s;
 }
 
 void kbs_pairs_check(const struct kbs_spec *spec, const json_t *objects, int64_t now_s, struct remarks *remarks,

@@ -16,7 +16,7 @@
 struct kbs_pairs {
 	bool bad;             // one isn't fit to be rolled out
 	int64_t not_after_s;  // of the HTTPS certificate; 0: there is none
-	int64_t look_again_s; // when the first of them expires; 0: never
+	int64_t look_again_s; // when time alone changes what is to be said; 0: never
 };
 
 // Tells of each Secret of the namespace that checking reads, whether it exists or not.

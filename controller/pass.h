@@ -45,7 +45,8 @@ int pass_sync(struct pass *p, const struct rendered *r, size_t from, size_t to, 
 int pass_prune(struct pass *p, const struct rendered *wanted, const json_t *owner, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 
-// Notes the versions of all that the TrusteeConfig's objects are made of, and of these objects, as they are now.
+// Notes the versions of all that the TrusteeConfig's objects are made of, and of these objects, as they are now; of a KbsConfig
+// without one, those of the Secrets with certificates.
 void pass_read_versions(struct pass *p) __attribute__((nonnull));
 // The API server answered a write of ours: see view_wrote(). Of the TrusteeConfig's objects the answer's version is noted in
 // place of the one that was read.

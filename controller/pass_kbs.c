@@ -86,20 +86,40 @@ static int gather(struct gathering *x, struct error *err)
 }
 
 // A KbsConfig of an admin's own mounts the admin's Secrets as they are: a bad pair isn't rolled out.
-static int check_own_pairs(struct pass *p, bool *ret_bad, struct error *err)
+static int read_own_pairs(struct pass *p, struct error *err)
 {
+	struct trustee_state *s = p->state;
 	struct pass_reading x = {p, json_object(), 0, err};
 	struct kbs_pairs pairs = {0};
+	s->version[0] = '\0';
+	remarks_release(&s->remarks);
 	kbs_pairs_needs(p->kbs_spec, pass_read_need, &x);
 	if (x.rc == 0)
-		kbs_pairs_check(p->kbs_spec, x.objects, pass_now_s(p), &p->remarks, &pairs);
+		kbs_pairs_check(p->kbs_spec, x.objects, pass_now_s(p), &s->remarks, &pairs);
 	pass_free_read(x.objects);
-	if (pairs.not_after_s != 0)
-		p->not_after_s = pairs.not_after_s;
-	if (pairs.look_again_s != 0)
-		pass_again_in(p, (pairs.look_again_s - pass_now_s(p)) * 1000);
-	*ret_bad = pairs.bad;
+	s->not_after_s = pairs.not_after_s;
+	s->look_again_s = pairs.look_again_s;
+	s->bad_pair = pairs.bad;
+	if (x.rc == 0)
+		pass_version(p, NULL, s->version);
 	return x.rc;
+}
+
+// They are read where one has changed, or time has changed what they are worth.
+static int check_own_pairs(struct pass *p, bool *ret_bad, struct error *err)
+{
+	struct trustee_state *s = p->state;
+	char version[VERSION_MAX];
+	pass_read_versions(p);
+	pass_version(p, NULL, version);
+	bool due = s->look_again_s != 0 && pass_now_s(p) >= s->look_again_s;
+	int rc = version[0] != '\0' && strcmp(version, s->version) == 0 && !due ? 0 : read_own_pairs(p, err);
+	remarks_append(&p->remarks, &s->remarks);
+	p->not_after_s = s->not_after_s;
+	if (s->look_again_s != 0)
+		pass_again_in(p, (s->look_again_s - pass_now_s(p)) * 1000);
+	*ret_bad = s->bad_pair;
+	return rc;
 }
 
 static int render_kbs(struct pass *p, const json_t *objects, struct error *err)

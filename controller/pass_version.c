@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/mem.h"
+#include "controller/kbs_pairs.h"
 #include "controller/pass.h"
 #include "controller/trustee_render.h"
 #include "controller/trustee_rules.h"
@@ -60,6 +61,10 @@ static void note_owned(void *ctx, const struct kube_resource *res, const json_t 
 void pass_read_versions(struct pass *p)
 {
 	(void)json_object_clear(p->versions);
+	if (p->tc == NULL) {
+		kbs_pairs_needs(p->kbs_spec, note_need, p);
+		return;
+	}
 	trustee_needs(p->tc, p->tc_spec, note_need, p);
 	view_owned(p->t->view, p->ns, kube_uid(p->tc), note_owned, p);
 }
@@ -105,10 +110,11 @@ static void add_binding_versions(const struct pass *p, struct buf *text)
 void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX])
 {
 	CLEANUP_BUF struct buf text = BUF_INIT(VERSION_TEXT_MAX);
-	buf_addf(&text, "%s %lld %s %d\n", kube_uid(p->tc),
-			 (long long)json_integer_value(json_object_get(json_object_get(p->tc, "metadata"), "generation")),
+	buf_addf(&text, "%s %lld %s %d\n", kube_uid(p->object),
+			 (long long)json_integer_value(json_object_get(json_object_get(p->object, "metadata"), "generation")),
 			 host != NULL ? host : "", p->world.served.route);
-	add_binding_versions(p, &text);
+	if (p->tc != NULL)
+		add_binding_versions(p, &text);
 	CLEANUP_FREE char *lines = json_dumps(p->versions, JSON_COMPACT | JSON_SORT_KEYS);
 	buf_addz(&text, lines != NULL ? lines : "");
 	struct digest digest;

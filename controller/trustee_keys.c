@@ -13,7 +13,6 @@
 #include "controller/certificate_make.h"
 #include "controller/trustee_parts.h"
 
-#define DAY_S ((int64_t)24 * 60 * 60)
 // Of a derived certificate: its chain, and roots behind it.
 #define CHAIN_PEM_MAX (2 * CERTIFICATE_PEM_MAX)
 
@@ -90,21 +89,13 @@ static void pair_release(struct pair *pair)
 	secret_text_release(&pair->ca);
 }
 
-static void look_again(struct parts *p, int64_t at_s)
-{
-	int64_t *next = &p->out->look_again_s;
-	if (at_s > p->in->now_s && (*next == 0 || at_s < *next))
-		*next = at_s;
-}
-
 // Notes when a verdict changes by time alone.
 static void note_times(struct parts *p, const struct certificate_report *report)
 {
-	if (report->not_after_s == 0)
-		return;
-	look_again(p, report->not_before_s);
-	look_again(p, report->not_after_s - CERTIFICATE_SOON_DAYS * DAY_S + 1);
-	look_again(p, report->not_after_s + 1);
+	int64_t *next = &p->out->look_again_s;
+	int64_t at_s = certificate_look_again_s(report, p->in->now_s);
+	if (at_s != 0 && (*next == 0 || at_s < *next))
+		*next = at_s;
 }
 
 static void check(const struct parts *p, const struct pair_kind *kind, const char *what, const struct pair *pair,

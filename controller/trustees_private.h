@@ -21,6 +21,7 @@ struct trustee_state {
 	struct remarks remarks; // made at that version
 	int64_t not_after_s, look_again_s;
 	char *ca;
+	bool bad_pair;          // of a KbsConfig without a TrusteeConfig: its certificates aren't fit to be rolled out
 	json_t *objects;        // "Kind/name" of what was applied for the TrusteeConfig, but for its endpoint
 	json_t *config_maps;    // that aren't ours and are read: names
 	int64_t waits_since_ms; // for a namespace's Secrets to be listed; 0: it doesn't
