@@ -82,7 +82,7 @@ static inline const struct pki *material(const char *id, size_t n)
 		if (strlen(materials[i].id) == n && memcmp(materials[i].id, id, n) == 0)
 			return &made[i];
 	fail_msg("no material \"%.*s\"", (int)n, id);
-	return NULL;
+	return &made[0]; // not reached
 }
 
 static inline int materials_make(void **state)
