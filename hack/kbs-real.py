@@ -536,7 +536,7 @@ def _():
             equal(kbs.fetch("default/credentials/config"), "a configuration", "bound to nothing")
 
 
-@test("names of resources with dots; what doesn't begin as a name can isn't asked for")
+@test("names of resources: with dots, and one that nobody can ask for")
 def _():
     with started(Layout("permissive-0.21", "resources-odd")) as kbs:
         equal(kbs.fetch("default/app.example.com/tls.crt"), "a certificate", "dots")
