@@ -112,7 +112,7 @@ endef
 $(GEN)/gen/%.inc: common/policies/%.rego | deps
 	$(embed)
 # Indented with spaces: of a text with tabs, YAML makes one long line in quotes, and people read these in ConfigMaps.
-$(GEN)/gen/%.inc: controller/policies/%.rego | deps
+$(GEN)/gen/%.inc: controller/policies/%.rego Makefile | deps
 	@mkdir -p $(@D)
 	$(say) XXD $@
 	$(Q)expand --initial --tabs=2 $< | xxd -i > $@
