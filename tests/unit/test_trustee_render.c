@@ -355,7 +355,7 @@ static void test_no_uid(void **state)
 	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r;
 	make_case(&c, NULL, "profileType: Permissive",
 			  "---\napiVersion: v1\nkind: Secret\nmetadata: {name: t-auth-secret, ownerReferences: [{kind: X, name: x, "
-			  "uid: y, controller: true}]}\n");
+			  "uid: u-9, controller: true}]}\n");
 	(void)json_object_del(json_object_get(c.object, "metadata"), "uid");
 	world_render(&c, &r);
 	assert_reasons(&r, "");
