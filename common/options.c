@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/kube_name.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/version.h"
 
@@ -149,4 +152,23 @@ bool option_number(const char *program, const char *option, const char *text, un
 	if (!good)
 		(void)fprintf(stderr, "%s: %s is \"%s\"; it must be from %lu to %lu\n", program, option, text, min, max);
 	return good;
+}
+
+bool option_log_level(const char *program, const char *text)
+{
+	enum log_level level = LOG_INFO;
+	if (!log_level_parse(text, &level)) {
+		(void)fprintf(stderr, "%s: --log-level is \"%s\"; it must be debug, info, warn or error\n", program, text);
+		return false;
+	}
+	log_setup(level, STDERR_FILENO);
+	return true;
+}
+
+bool option_namespace(const char *program, const char *option, const char *text)
+{
+	if (is_object_name(text))
+		return true;
+	(void)fprintf(stderr, "%s: %s is \"%s\"; it must be the name of a namespace\n", program, option, text);
+	return false;
 }

@@ -38,6 +38,12 @@ enum options_outcome options_read(const struct command_spec *command, int argc, 
 bool option_number(const char *program, const char *option, const char *text, unsigned long min, unsigned long max)
 	__attribute__((nonnull, warn_unused_result));
 
+// Whether text is a name of an enum log_level, which is set up then, for stderr; complains on stderr otherwise.
+bool option_log_level(const char *program, const char *text) __attribute__((nonnull, warn_unused_result));
+// Whether text can be the name of a namespace; complains on stderr otherwise.
+bool option_namespace(const char *program, const char *option, const char *text)
+	__attribute__((nonnull, warn_unused_result));
+
 #define EXIT_USAGE 2
 
 #endif

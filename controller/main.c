@@ -13,7 +13,6 @@
 #include "common/footprint.h"
 #include "common/kube/lease.h"
 #include "common/kube/session.h"
-#include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/names.h"
@@ -295,25 +294,12 @@ static void stop(struct program *p)
 	free(p->identity);
 }
 
-static bool good_namespace(const char *option, const char *name)
-{
-	if (is_object_name(name))
-		return true;
-	(void)fprintf(stderr, "coco-controller: %s is \"%s\"; it must be the name of a namespace\n", option, name);
-	return false;
-}
-
 static bool good_arguments(void)
 {
-	enum log_level level = LOG_INFO;
-	if (!log_level_parse(arg_log_level, &level)) {
-		(void)fprintf(stderr, "coco-controller: --log-level is \"%s\"; it must be debug, info, warn or error\n",
-					  arg_log_level);
-		return false;
-	}
-	log_setup(level, STDERR_FILENO);
-	return good_namespace("--system-namespace", arg_system_namespace) &&
-		   (arg_lease_namespace == NULL || good_namespace("--leader-elect-namespace", arg_lease_namespace));
+	return option_log_level("coco-controller", arg_log_level) &&
+		   option_namespace("coco-controller", "--system-namespace", arg_system_namespace) &&
+		   (arg_lease_namespace == NULL ||
+			option_namespace("coco-controller", "--leader-elect-namespace", arg_lease_namespace));
 }
 
 int main(int argc, char **argv)

@@ -11,7 +11,6 @@
 #include "common/files.h"
 #include "common/footprint.h"
 #include "common/kube/session.h"
-#include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/names.h"
@@ -321,22 +320,10 @@ static void stop(struct program *p)
 
 static bool good_arguments(void)
 {
-	enum log_level level = LOG_INFO;
-	if (!log_level_parse(arg_log_level, &level)) {
-		(void)fprintf(stderr, "coco-webhook: --log-level is \"%s\"; it must be debug, info, warn or error\n",
-					  arg_log_level);
-		return false;
-	}
-	if (!is_object_name(arg_system_namespace)) {
-		(void)fprintf(stderr, "coco-webhook: --system-namespace is \"%s\"; it must be the name of a namespace\n",
-					  arg_system_namespace);
-		return false;
-	}
-	if (!option_number("coco-webhook", "--threads", arg_threads, 1, 16) ||
-		!option_number("coco-webhook", "--drain", arg_drain, 0, 300))
-		return false;
-	log_setup(level, STDERR_FILENO);
-	return true;
+	return option_log_level("coco-webhook", arg_log_level) &&
+		   option_namespace("coco-webhook", "--system-namespace", arg_system_namespace) &&
+		   option_number("coco-webhook", "--threads", arg_threads, 1, 16) &&
+		   option_number("coco-webhook", "--drain", arg_drain, 0, 300);
 }
 
 static void serve(struct program *p, int signals)

@@ -1,4 +1,5 @@
 #include "webhook/mutate.h"
+#include "webhook/decision.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,10 +28,7 @@ struct work {
 static bool deny(struct work *w, const char *rule, const char *cause, int code, const char *message)
 {
 	explain_note(w->explain, rule, "denied", "%s", message);
-	w->out->verdict = VERDICT_DENIED;
-	w->out->cause = cause;
-	w->out->code = code;
-	w->out->message = message;
+	decision_deny(w->out, cause, code, message);
 	return false;
 }
 

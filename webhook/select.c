@@ -1,20 +1,12 @@
 // Which pods are to be confidential, and by which profile.
 #include "common/names.h"
+#include "webhook/decision.h"
 #include "webhook/mutate.h"
 
 static bool deny(struct decision *d, const char *cause, const char *message)
 {
-	d->verdict = VERDICT_DENIED;
-	d->cause = cause;
-	d->code = 403;
-	d->message = message;
+	decision_deny(d, cause, CODE_FORBIDDEN, message);
 	return false;
-}
-
-static void leave(struct decision *d, const char *cause)
-{
-	d->verdict = VERDICT_LEFT_ALONE;
-	d->cause = cause;
 }
 
 // Tekton's placeholder that keeps a PipelineRun's pods on one node. It inherits the PipelineRun's labels, but runs no
@@ -42,7 +34,7 @@ static void decide_opt_out(const struct catalog *c, const struct review *review,
 	bool allowed = !review->namespace_enabled && str_is(catalog_namespace_label(c, ns, LABEL_OPT_OUT), "allowed");
 	if (!enabled_here || allowed) {
 		explain_note(e, "opts out", "left alone", "label " LABEL_CONFIDENTIAL " is \"false\"");
-		leave(ret, "OptedOut");
+		decision_leave(ret, "OptedOut");
 		return;
 	}
 	explain_note(e, "opts out", "denied", "namespace \"%.*s\" does not allow it", STR_ARG(ns));
@@ -68,7 +60,7 @@ void decide_selection(const struct catalog *catalog, const struct review *review
 	explain_note(e, "is Tekton's affinity assistant", assistant ? "left alone" : "no", "created by \"%.*s\"",
 				 STR_ARG(user));
 	if (assistant) {
-		leave(ret, "AffinityAssistant");
+		decision_leave(ret, "AffinityAssistant");
 		return;
 	}
 	if (str_is(label, "true")) {
@@ -96,7 +88,7 @@ void decide_selection(const struct catalog *catalog, const struct review *review
 	explain_note(e, "is a TaskRun's pod in an enabled namespace", "no",
 				 "it %s label " LABEL_TASKRUN ", and namespace \"%.*s\" %s labelled " LABEL_CONFIDENTIAL "=enabled",
 				 taskrun ? "has" : "has no", STR_ARG(ns), enabled ? "is" : "is not");
-	leave(ret, "NotSelected");
+	decision_leave(ret, "NotSelected");
 }
 
 // Why a profile can't be used, ready for the pod's author.

@@ -1,31 +1,19 @@
 // What may be stored: the second look, after every other webhook has had its turn.
 #include "common/initdata.h"
 #include "common/names.h"
+#include "webhook/decision.h"
 #include "webhook/handle.h"
-
-static void deny(struct decision *d, const char *cause, const char *message)
-{
-	d->verdict = VERDICT_DENIED;
-	d->cause = cause;
-	d->code = 403;
-	d->message = message;
-}
-
-static void allow(struct decision *d, const char *cause)
-{
-	d->verdict = VERDICT_LEFT_ALONE;
-	d->cause = cause;
-}
 
 static void not_confidential(struct decision *ret, const char *path, struct arena *arena)
 {
-	deny(ret, "NotConfidential",
-		 arena_printf(
-			 arena,
-			 "the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
-			 "it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
-			 "in place, with reinvocationPolicy IfNeeded",
-			 path, ret->profile->name));
+	decision_deny(
+		ret, "NotConfidential", CODE_FORBIDDEN,
+		arena_printf(
+			arena,
+			"the pod is to be confidential, but %s is not as profile \"%s\" wants it: coco-webhook did not mutate "
+			"it, or something changed it afterwards; see that the MutatingWebhookConfiguration of coco-webhook is "
+			"in place, with reinvocationPolicy IfNeeded",
+			path, ret->profile->name));
 }
 
 // A pod that the rules for mutation would still have to protect did not go through them, or was changed afterwards.
@@ -112,13 +100,14 @@ static void validate_update(const struct catalog *catalog, const struct review *
 {
 	const struct pod *now = &review->object;
 	const struct pod *old = &review->old_object;
-	allow(ret, "UpdateAllowed");
+	decision_leave(ret, "UpdateAllowed");
 	if (!either_marked(catalog, review, arena))
 		return;
 	if (count_guarded(now) > GUARDED_MAX || count_guarded(old) > GUARDED_MAX) {
-		deny(ret, "AnnotationGuarded",
-			 "a confidential pod has more than 200 annotations of Kata, none of which can be changed; create the pod "
-			 "anew");
+		decision_deny(
+			ret, "AnnotationGuarded", CODE_FORBIDDEN,
+			"a confidential pod has more than 200 annotations of Kata, none of which can be changed; create the pod "
+			"anew");
 		return;
 	}
 	struct str key = guarded_difference(now, old);
@@ -126,12 +115,13 @@ static void validate_update(const struct catalog *catalog, const struct review *
 		key = guarded_difference(old, now);
 	if (key.p == NULL)
 		return;
-	deny(ret, "AnnotationGuarded",
-		 arena_printf(
-			 arena,
-			 "annotation %.*s of a confidential pod can't be changed after its creation; create the pod anew with the "
-			 "profile that you want",
-			 STR_ARG(key)));
+	decision_deny(
+		ret, "AnnotationGuarded", CODE_FORBIDDEN,
+		arena_printf(
+			arena,
+			"annotation %.*s of a confidential pod can't be changed after its creation; create the pod anew with the "
+			"profile that you want",
+			STR_ARG(key)));
 }
 
 // What the guest will really do: the policy that the pod carries, not the one that its profile has by now.
@@ -153,18 +143,19 @@ static void validate_ephemeral(const struct catalog *catalog, const struct revie
 	struct error err;
 	const struct pod *now = &review->object;
 	const struct pod *old = &review->old_object;
-	allow(ret, "UpdateAllowed");
+	decision_leave(ret, "UpdateAllowed");
 	if (now->ephemeral_containers.n <= old->ephemeral_containers.n)
 		return;
 	if (!either_marked(catalog, review, arena) || guest_allows_exec(old, &err))
 		return;
 	const struct container *c = &now->ephemeral_containers.v[now->ephemeral_containers.n - 1];
-	deny(ret, "EphemeralContainer",
-		 arena_printf(
-			 arena,
-			 "ephemeral container \"%.*s\" would run inside a confidential guest whose agent policy refuses exec; to "
-			 "debug, run the TaskRun again with a profile whose agentPolicy.preset is AllowAll",
-			 STR_ARG(c->name)));
+	decision_deny(
+		ret, "EphemeralContainer", CODE_FORBIDDEN,
+		arena_printf(
+			arena,
+			"ephemeral container \"%.*s\" would run inside a confidential guest whose agent policy refuses exec; to "
+			"debug, run the TaskRun again with a profile whose agentPolicy.preset is AllowAll",
+			STR_ARG(c->name)));
 }
 
 void validate(const struct catalog *catalog, const struct review *review, struct arena *arena, struct decision *ret)
@@ -178,5 +169,5 @@ void validate(const struct catalog *catalog, const struct review *review, struct
 	else if (update && str_is(review->sub_resource, "ephemeralcontainers"))
 		validate_ephemeral(catalog, review, arena, ret);
 	else
-		allow(ret, "NotOurs");
+		decision_leave(ret, "NotOurs");
 }

@@ -1,4 +1,5 @@
 #include "webhook/validate_resources.h"
+#include "webhook/decision.h"
 
 #include "common/kube/resource.h"
 #include "common/names.h"
@@ -6,16 +7,6 @@
 #include "webhook/resource_kind.h"
 
 static const struct resource_kind *const kinds[] = {&RESOURCE_PROFILE, &RESOURCE_TRUSTEE_CONFIG, &RESOURCE_KBS_CONFIG};
-
-static void deny(struct decision *d, const char *cause, int code, const char *message)
-{
-	*d = (struct decision){.verdict = VERDICT_DENIED, .cause = cause, .code = code, .message = message};
-}
-
-static void allow(struct decision *d, const char *cause)
-{
-	*d = (struct decision){.verdict = VERDICT_LEFT_ALONE, .cause = cause};
-}
 
 void decision_warn(struct decision *d, const char *text)
 {
@@ -28,7 +19,7 @@ static void judge(const struct resource_kind *k, json_t *now, const json_t *old,
 {
 	struct error err;
 	if (k->check(now, old, ns, &err) == 0) {
-		allow(ret, k->valid);
+		decision_leave(ret, k->valid);
 		k->warn(now, arena, ret);
 		ret->names_unchecked = k->takes_names != NULL && k->takes_names(now, old);
 		return;
@@ -36,11 +27,11 @@ static void judge(const struct resource_kind *k, json_t *now, const json_t *old,
 	// It was stored before this rule, or past it: who adds a label or takes a finalizer off can't help it.
 	const json_t *spec_now = json_object_get(now, "spec");
 	if (json_equal(spec_now, json_object_get(old, "spec"))) {
-		allow(ret, "SpecUnchanged");
+		decision_leave(ret, "SpecUnchanged");
 		decision_warn(ret, arena_printf(arena, "the %s is not valid, as before: %s", k->noun, err.msg));
 		return;
 	}
-	deny(ret, k->invalid, 422, arena_printf(arena, "%s", err.msg));
+	decision_deny(ret, k->invalid, 422, arena_printf(arena, "%s", err.msg));
 }
 
 static bool is_going(const json_t *object)
@@ -81,9 +72,9 @@ static void validate_kind(const struct resource_kind *k, const struct review *r,
 		why = arena_printf(arena, "request.kind.kind is \"%.*s\"; for %s it must be %s", STR_ARG(r->kind), k->resource,
 						   k->kind);
 	if (why != NULL)
-		deny(ret, "Unfit", 400, why);
+		decision_deny(ret, "Unfit", 400, why);
 	else if (old != NULL && is_going(now))
-		allow(ret, "Deleting");
+		decision_leave(ret, "Deleting");
 	else
 		judge(k, now, old, ARENA_JOIN(arena, r->ns).p, arena, ret);
 }
@@ -101,15 +92,15 @@ void validate_resource(const struct review *r, struct arena *arena, struct decis
 {
 	const struct resource_kind *k = kind_of(r);
 	if (k == NULL)
-		deny(ret, "Unfit", 400,
-			 arena_printf(arena,
-						  "coco-webhook was asked about \"%.*s\" of group \"%.*s\", version \"%.*s\"; "
-						  "/validate-resources takes confidentialprofiles of " NAME_GROUP_VERSION
-						  ", trusteeconfigs and kbsconfigs of " NAME_TRUSTEE_GROUP_VERSION
-						  ": correct the rules of the webhook configuration",
-						  STR_ARG(r->resource), STR_ARG(r->group), STR_ARG(r->version)));
+		decision_deny(ret, "Unfit", 400,
+					  arena_printf(arena,
+								   "coco-webhook was asked about \"%.*s\" of group \"%.*s\", version \"%.*s\"; "
+								   "/validate-resources takes confidentialprofiles of " NAME_GROUP_VERSION
+								   ", trusteeconfigs and kbsconfigs of " NAME_TRUSTEE_GROUP_VERSION
+								   ": correct the rules of the webhook configuration",
+								   STR_ARG(r->resource), STR_ARG(r->group), STR_ARG(r->version)));
 	else if (r->sub_resource.n > 0 || !(str_is(r->operation, "CREATE") || str_is(r->operation, "UPDATE")))
-		allow(ret, "NotOurs");
+		decision_leave(ret, "NotOurs");
 	else
 		validate_kind(k, r, arena, ret);
 }
@@ -119,13 +110,16 @@ static void deny_rival(const json_t *now, const json_t *rival, struct arena *are
 	const char *instance = trustee_instance(now);
 	const char *dash = instance[0] == '\0' ? "" : "-";
 	const char *kind = json_string_value(json_object_get(rival, "kind"));
-	deny(d, "NamesTaken", 422,
-		 arena_printf(
-			 arena,
-			 "%s \"%s\" of this namespace has the names %s%strustee-deployment and %s%skbs-service already%s; set "
-			 "spec.instanceName to another name to run another Trustee beside it, or delete that one",
-			 kind != NULL ? kind : "", kube_name(rival), instance, dash, instance, dash,
-			 is_going(rival) ? " (it is being deleted)" : ""));
+	// Nothing that was said while it was allowed counts any more.
+	*d = (struct decision){0};
+	decision_deny(
+		d, "NamesTaken", 422,
+		arena_printf(
+			arena,
+			"%s \"%s\" of this namespace has the names %s%strustee-deployment and %s%skbs-service already%s; set "
+			"spec.instanceName to another name to run another Trustee beside it, or delete that one",
+			kind != NULL ? kind : "", kube_name(rival), instance, dash, instance, dash,
+			is_going(rival) ? " (it is being deleted)" : ""));
 }
 
 void validate_rivals(const struct review *r, const json_t *others, struct arena *arena, struct decision *d)
