@@ -24,6 +24,15 @@ static void free_answer(struct apply_item *x)
 	x->answer = NULL;
 }
 
+static json_t *without_version(const json_t *object)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)object);
+	json_t *metadata = json_copy(json_object_get(copy, "metadata"));
+	(void)json_object_del(metadata, "resourceVersion");
+	(void)json_object_set_new(copy, "metadata", metadata);
+	return copy;
+}
+
 // What upstream's operator had set in it is ours from now on, and goes where it isn't rendered.
 static int take_over(struct kube_client *client, struct apply_item *x)
 {
@@ -33,7 +42,8 @@ static int take_over(struct kube_client *client, struct apply_item *x)
 	int rc = kube_patch_merge(client, x->resource, x->ns, kube_name(x->object), NULL, patch, NULL, &x->err);
 	if (rc == 0) {
 		free_answer(x);
-		rc = kube_apply(client, x->resource, x->ns, NULL, x->object, MANAGED_BY, true, &x->answer, &x->err);
+		json_auto_t *object = without_version(x->object);
+		rc = kube_apply(client, x->resource, x->ns, NULL, object, MANAGED_BY, true, &x->answer, &x->err);
 	}
 	return rc;
 }

@@ -21,6 +21,7 @@ struct pass {
 	struct trustee_spec *tc_spec; // NULL where there is no TrusteeConfig
 	struct kbs_spec *kbs_spec;    // NULL where there is no KbsConfig, or it can't be read
 	struct remarks remarks;
+	json_t *read;     // "ConfigMap/name" -> the version whose content was rendered again
 	json_t *versions;                 // of what was read and written
 	json_t *secrets;                  // names of those that were read
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each

@@ -24,6 +24,8 @@ void pass_read_need(void *ctx, const struct kube_resource *res, const char *name
 		x->rc = view_read(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
 	else
 		object = view_get(x->pass->t->view, res, x->pass->ns, name);
+	if (object != NULL && res == &KUBE_CONFIG_MAPS)
+		(void)json_object_set_new(x->pass->read, id, json_string(kube_resource_version(object)));
 	if (object != NULL)
 		(void)json_object_set_new(x->objects, id, object);
 }

@@ -1,5 +1,6 @@
 // What was rendered is compared, applied, or deleted.
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,6 +206,30 @@ static int take_answer(struct pass *p, struct apply_item *x, const struct change
 	return pass_refused(p, x->rc, &x->err);
 }
 
+// The body of a request, new. What an admin has in an object of ours, and is rendered again as it was read, must not be
+// overwritten by that where it has changed meanwhile: the API server refuses then, and the next pass reads it anew.
+static json_t *body_of(const struct pass *p, const struct rendered_object *want)
+{
+	CLEANUP_FREE char *id = xasprintf("%s/%s", want->resource->kind, want->name);
+	json_t *version = json_object_get(p->read, id);
+	if (version == NULL)
+		return json_incref(want->object);
+	json_t *body = json_copy(want->object);
+	json_t *metadata = json_copy(json_object_get(body, "metadata"));
+	(void)json_object_set(metadata, "resourceVersion", version);
+	(void)json_object_set_new(body, "metadata", metadata);
+	return body;
+}
+
+static void release_item(struct apply_item *x)
+{
+	if (x->resource == &KUBE_SECRETS)
+		secret_json_free(x->answer);
+	else
+		json_decref(x->answer);
+	json_decref((json_t *)(uintptr_t)x->object);
+}
+
 static int apply_changes(struct pass *p, struct change *v, size_t n, const json_t *owner, struct error *err)
 {
 	struct apply_item *items = xcalloc(n, sizeof(*items));
@@ -215,17 +240,14 @@ static int apply_changes(struct pass *p, struct change *v, size_t n, const json_
 			continue;
 		of[nitems] = &v[i];
 		items[nitems++] =
-			(struct apply_item){.resource = v[i].want->resource, .ns = p->ns, .object = v[i].want->object};
+			(struct apply_item){.resource = v[i].want->resource, .ns = p->ns, .object = body_of(p, v[i].want)};
 	}
 	apply_all(p->t->config.client, items, nitems);
 	int rc = 0;
 	for (size_t i = 0; i < nitems; i++) {
 		int one = take_answer(p, &items[i], of[i], owner, err);
 		rc = rc < 0 ? rc : one;
-		if (items[i].resource == &KUBE_SECRETS)
-			secret_json_free(items[i].answer);
-		else
-			json_decref(items[i].answer);
+		release_item(&items[i]);
 	}
 	free(items);
 	free(of);

@@ -283,7 +283,7 @@ static json_t *objects_so_far(const json_t *object)
 int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,
 				 struct error *err)
 {
-	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .versions = json_object(), .secrets = json_object()};
+	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .read = json_object(), .versions = json_object(), .secrets = json_object()};
 	(void)pthread_mutex_lock(&t->lock);
 	p.world = t->world;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -306,6 +306,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 	json_decref(p.tc);
 	json_decref(p.kbs);
 	json_decref(p.secrets);
+	json_decref(p.read);
 	json_decref(p.versions);
 	json_decref(p.tc_objects);
 	json_decref(p.kbs_objects);
