@@ -186,12 +186,13 @@ static void tell_made(const struct render_trustee *t)
 
 static void tell_unknown_url(const struct render_trustee *t)
 {
-	if (t->url != NULL || t->kbs.n == 0)
+	if (t->url != NULL || t->kbs.n == 0 || t->tc.objects.n == 0)
 		return;
 	CLEANUP_FREE char *text = xasprintf(
-		"where guests reach it is the cluster's to say; ConfigMap \"%s%s\", which tells profiles, follows then%s",
+		"where guests reach it is the cluster's to say, so ConfigMap \"%s%s\", which tells profiles, isn't here; %s",
 		TRUSTEE_ENDPOINT_PREFIX, kube_name(t->object),
-		t->exposed ? ". With spec.exposure.host and that object's status in a file, it is known here" : "");
+		t->exposed ? "name a host in spec.exposure.host, or give the cluster's object in a file"
+				   : "give the cluster's Service in a file");
 	tell(t->object, "note", text);
 }
 

@@ -200,7 +200,15 @@ static bool is_fit(struct pass *p, const struct kbs_spec *spec)
 	return !pairs.bad;
 }
 
-// Where guests reach it, as far as files can tell.
+// What exposes it, as a router or gateway leaves it that has taken the host which is asked for; new.
+static json_t *admitted(const char *host)
+{
+	return json_pack("{s:{s:[{s:s, s:[{s:s, s:s}]}], s:[{s:[{s:s, s:s}]}]}}", "status", "ingress", "host", host,
+					 "conditions", "type", "Admitted", "status", "True", "parents", "conditions", "type", "Accepted",
+					 "status", "True");
+}
+
+// Where guests reach it, as far as files can tell. A host that is asked for is taken for given.
 static void find_reach(struct pass *p, const json_t *kbs, const struct kbs_spec *spec)
 {
 	const struct kube_resource *res = kbs_exposure_resource(kbs_exposure(spec, p->in->world));
@@ -209,9 +217,13 @@ static void find_reach(struct pass *p, const json_t *kbs, const struct kbs_spec 
 	CLEANUP_REMARKS struct remarks unheard = {0};
 	const json_t *service = objects_get(p->in->objects, &KUBE_SERVICES, p->ns, service_name);
 	const json_t *exposed = res != NULL ? objects_get(p->in->objects, res, p->ns, name) : NULL;
+	const char *host = spec->hosting.exposure.host;
 	bool is_live = json_object_get(res != NULL ? exposed : service, "status") != NULL;
+	json_t *made_up = res != NULL && host != NULL && !is_live ? admitted(host) : NULL;
 	p->t->exposed = res != NULL;
-	p->t->url = kbs_url(kbs, spec, p->in->world, service, exposed, is_live ? &p->t->kbs_remarks : &unheard);
+	p->t->url = kbs_url(kbs, spec, p->in->world, service, made_up != NULL ? made_up : exposed,
+						is_live ? &p->t->kbs_remarks : &unheard);
+	json_decref(made_up);
 }
 
 static void render_objects(struct pass *p, const json_t *kbs, const struct kbs_spec *spec)
