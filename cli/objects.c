@@ -70,6 +70,10 @@ static int settle_down(json_t *object, const char *ns, struct error *err)
 	if (!is_object_name(kube_name(object)))
 		return error_set(err, EINVAL, "metadata.name of the %s is \"%s\"; give it a name of a-z, 0-9, '-' and '.'",
 						 kind, kube_name(object));
+	const json_t *given = json_object_get(metadata, "namespace");
+	if (given != NULL && !json_is_string(given) && !json_is_null(given))
+		return error_set(err, EINVAL, "metadata.namespace of %s \"%s\" is no text to YAML; put it in quotes", kind,
+						 kube_name(object));
 	if (kube_namespace(object)[0] == '\0')
 		(void)json_object_set_new(metadata, "namespace", json_string(ns));
 	if (!is_object_name(kube_namespace(object)))

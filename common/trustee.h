@@ -201,7 +201,7 @@ const char *trustee_instance(const json_t *object) __attribute__((warn_unused_re
 // was made beforehand under that name. others: an array of TrusteeConfigs and KbsConfigs of the namespace, with their kind set,
 // `object` itself among them or not. Returns the oldest that competes with it, borrowed; NULL for none.
 const json_t *trustee_rival(const json_t *object, const json_t *others) __attribute__((warn_unused_result, nonnull));
-// Which of two competitors is first: by creationTimestamp, then by name; one that isn't stored yet is last.
+// Which of two competitors is first: by creationTimestamp, then by name; one that isn't stored yet is behind those that are.
 bool trustee_is_older(const json_t *a, const json_t *b) __attribute__((warn_unused_result, nonnull));
 
 // Appends the name of a pod's volume for a Secret, as a volume's has no dots and at most 63 characters, and a Secret's may

@@ -40,9 +40,9 @@ bool trustee_is_older(const json_t *a, const json_t *b)
 	// Both as the API server writes them, RFC 3339 in UTC: their order is that of their text.
 	const char *x = json_string_value(json_object_get(json_object_get(a, "metadata"), "creationTimestamp"));
 	const char *y = json_string_value(json_object_get(json_object_get(b, "metadata"), "creationTimestamp"));
-	if (x == NULL || y == NULL)
+	if ((x == NULL) != (y == NULL))
 		return x != NULL;
-	int order = strcmp(x, y);
+	int order = x != NULL ? strcmp(x, y) : 0;
 	return order != 0 ? order < 0 : strcmp(kube_name(a), kube_name(b)) < 0;
 }
 

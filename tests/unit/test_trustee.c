@@ -701,6 +701,12 @@ static void test_older(void **state)
 	assert_true(trustee_is_older(a, unstored));
 	assert_false(trustee_is_older(unstored, a));
 	assert_false(trustee_is_older(unstored, unstored));
+	json_t *another = yaml_tree(T_("b", "") "}");
+	json_t *first = yaml_tree(T_("a", "") "}");
+	assert_true(trustee_is_older(first, another));
+	assert_false(trustee_is_older(another, first));
+	json_decref(first);
+	json_decref(another);
 	json_decref(a);
 	json_decref(b);
 	json_decref(c);
