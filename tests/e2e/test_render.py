@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""cocopipe render beside a controller that runs: what it prints of a cluster's objects is what the controller applied.
+"""cocopipe render beside a controller that runs: what it prints of a cluster's objects is what the controller applied, and
+what it prints of the samples is what an API server takes.
 
 test_render.py COCO-CONTROLLER COCOPIPE
 """
@@ -9,22 +10,26 @@ import pathlib
 import subprocess
 import sys
 
+import yaml
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 
 from trustee_world import (
     APPLIED,
     CHILDREN,
+    PATCHES,
     RESOURCES,
     TrusteeWorld,
     config_map,
     kbs_config,
+    path_of,
     restricted,
     secret,
     tls_secret,
     trustee,
 )
-from world import profile, programs
+from world import ROOT, documents, profile, programs
 
 from certificates import make_pair
 from tap import check, equal, main, test
@@ -120,6 +125,45 @@ def _(world):
     )  # fmt: skip
     world.ready(ns, "k", "KbsConfig")
     same_as_applied(world, ns)
+
+
+SAMPLES = sorted((ROOT / "manifests/samples/trustee").glob("*.yaml"))
+SAMPLE_NAMESPACE = "trustee-operator-system"
+
+
+def sample_secrets():
+    """What the samples need beside themselves, as their headers say."""
+    found = []
+    for option in ([], ["--kbs-config"]):
+        command = [ROOT / "hack/trustee-secrets.sh", *option, "kbs.apps.example"]
+        text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+        found += yaml.safe_load_all(text)
+    vault = secret(SAMPLE_NAMESPACE, "vault-token", {"token": "hvs.token"})
+    return [*found, vault, secret(SAMPLE_NAMESPACE, "vault-ca", {"ca.crt": make_pair("vault")[0]})]
+
+
+def try_apply(world, objects):
+    """Has the API server judge what it is to apply, without applying it."""
+    for object in objects:
+        metadata = object["metadata"]
+        path = path_of(object["kind"], metadata["namespace"], metadata["name"])
+        world.request("PATCH", f"{path}?dryRun=All&fieldManager=coco-controller&force=true", object, PATCHES["apply"])
+
+
+@test("the API server takes the samples, and all that is rendered of them")
+def _(world):
+    check(len(SAMPLES) >= 6, f"samples: {SAMPLES}")
+    world.namespace(SAMPLE_NAMESPACE, granted=False)
+    secrets = sample_secrets()
+    try_apply(world, secrets)
+    for sample in SAMPLES:
+        objects = documents(sample)
+        try_apply(world, objects)
+        rendered, said = render(objects + secrets)
+        check("error: " not in said, f"{sample.name}: {said}")
+        kinds = {o["kind"] for o in rendered}
+        check({"Deployment", "Service"} <= kinds, f"{sample.name} comes to {kinds}")
+        try_apply(world, rendered)
 
 
 main(TrusteeWorld(CONTROLLER))
