@@ -24,6 +24,11 @@ static void free_answer(struct apply_item *x)
 	x->answer = NULL;
 }
 
+static int apply(struct kube_client *client, struct apply_item *x, const json_t *object)
+{
+	return kube_apply(client, x->resource, x->ns, NULL, object, MANAGED_BY, true, &x->answer, &x->err);
+}
+
 static json_t *without_version(const json_t *object)
 {
 	json_t *copy = json_copy((json_t *)(uintptr_t)object);
@@ -33,19 +38,33 @@ static json_t *without_version(const json_t *object)
 	return copy;
 }
 
+// It took more than one write.
+static void note_between(struct apply_item *x)
+{
+	if (x->between == NULL)
+		x->between = json_array();
+	(void)json_array_append_new(x->between, json_string(kube_resource_version(x->answer)));
+	free_answer(x);
+}
+
+static int patch_first(struct kube_client *client, struct apply_item *x, const json_t *patch)
+{
+	int rc = kube_patch_merge(client, x->resource, x->ns, kube_name(x->object), NULL, patch, &x->answer, &x->err);
+	if (rc < 0)
+		return rc;
+	note_between(x);
+	json_auto_t *object = without_version(x->object);
+	return apply(client, x, object);
+}
+
 // What upstream's operator had set in it is ours from now on, and goes where it isn't rendered.
 static int take_over(struct kube_client *client, struct apply_item *x)
 {
 	json_auto_t *patch = takeover_patch(x->answer);
 	if (patch == NULL)
 		return 0;
-	int rc = kube_patch_merge(client, x->resource, x->ns, kube_name(x->object), NULL, patch, NULL, &x->err);
-	if (rc == 0) {
-		free_answer(x);
-		json_auto_t *object = without_version(x->object);
-		rc = kube_apply(client, x->resource, x->ns, NULL, object, MANAGED_BY, true, &x->answer, &x->err);
-	}
-	return rc;
+	note_between(x);
+	return patch_first(client, x, patch);
 }
 
 static void *run_lane(void *arg)
@@ -53,7 +72,7 @@ static void *run_lane(void *arg)
 	struct lanes *l = arg;
 	for (size_t i = atomic_fetch_add(&l->next, 1); i < l->n; i = atomic_fetch_add(&l->next, 1)) {
 		struct apply_item *x = &l->v[i];
-		x->rc = kube_apply(l->client, x->resource, x->ns, NULL, x->object, MANAGED_BY, true, &x->answer, &x->err);
+		x->rc = apply(l->client, x, x->object);
 		if (x->rc == 0)
 			x->rc = take_over(l->client, x);
 		if (x->rc < 0)

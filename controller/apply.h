@@ -14,6 +14,7 @@ struct apply_item {
 	const char *ns;
 	const json_t *object; // as rendered; borrowed
 	json_t *answer;       // new: as the API server has it now; NULL on failure
+	json_t *between;      // new: its resourceVersions on the way, where it took several writes; or NULL
 	int rc;               // 0 or -errno
 	struct error err;
 };

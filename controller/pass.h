@@ -21,7 +21,8 @@ struct pass {
 	struct trustee_spec *tc_spec; // NULL where there is no TrusteeConfig
 	struct kbs_spec *kbs_spec;    // NULL where there is no KbsConfig, or it can't be read
 	struct remarks remarks;
-	json_t *read;     // "ConfigMap/name" -> the version whose content was rendered again
+	json_t *read;                     // "ConfigMap/name" -> the version whose content was rendered again
+	char *host;                       // new: that the TrusteeConfig's certificate was rendered for; or NULL
 	json_t *versions;                 // of what was read and written
 	json_t *secrets;                  // names of those that were read
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each
@@ -52,10 +53,10 @@ void pass_read_versions(struct pass *p) __attribute__((nonnull));
 // The API server answered a write of ours: see view_wrote(). Of the TrusteeConfig's objects the answer's version is noted in
 // place of the one that was read.
 void pass_wrote(struct pass *p, const json_t *owner, const struct kube_resource *res, const char *name,
-				const json_t *before, const json_t *answer) __attribute__((nonnull(1, 2, 3, 4)));
+				const json_t *before, const json_t *between, const json_t *answer) __attribute__((nonnull(1, 2, 3, 4)));
 // One digest over all that was noted, and what else the objects depend on. What others have written since it was read isn't in
 // it, so that the next pass sees it.
-void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX]) __attribute__((nonnull(1, 3)));
+void pass_version(struct pass *p, char ret[VERSION_MAX]) __attribute__((nonnull));
 // profile_digests_fn; ctx is a struct pass.
 int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));

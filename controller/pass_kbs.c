@@ -103,7 +103,7 @@ static int read_own_pairs(struct pass *p, struct error *err)
 	s->look_again_s = pairs.look_again_s;
 	s->bad_pair = pairs.bad;
 	if (x.rc == 0)
-		pass_version(p, NULL, s->version);
+		pass_version(p, s->version);
 	return x.rc;
 }
 
@@ -113,7 +113,7 @@ static int check_own_pairs(struct pass *p, bool *ret_bad, struct error *err)
 	struct trustee_state *s = p->state;
 	char version[VERSION_MAX];
 	pass_read_versions(p);
-	pass_version(p, NULL, version);
+	pass_version(p, version);
 	bool due = s->look_again_s != 0 && pass_now_s(p) >= s->look_again_s;
 	int rc = version[0] != '\0' && strcmp(version, s->version) == 0 && !due ? 0 : read_own_pairs(p, err);
 	remarks_append(&p->remarks, &s->remarks);

@@ -59,9 +59,8 @@ int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 	}
 	int rc = pass_sync(p, &r, 0, r.n, p->tc, p->tc_spec->hosting.drift, err);
 	// It counts for what the TrusteeConfig's objects are: the next pass finds them as they were left.
-	CLEANUP_FREE char *host = pass_expected_host(p);
 	if (rc == 0 && p->state->version[0] != '\0')
-		pass_version(p, host, p->state->version);
+		pass_version(p, p->state->version);
 	return rc;
 }
 
@@ -95,7 +94,7 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 		return 0; // it was deleted meanwhile
 	if (rc < 0)
 		return rc;
-	view_wrote(p->t->view, res, p->ns, kube_name(object), object, answer);
+	view_wrote(p->t->view, res, p->ns, kube_name(object), object, /* between= */ NULL, answer);
 	return 0;
 }
 

@@ -193,7 +193,7 @@ static int take_answer(struct pass *p, struct apply_item *x, const struct change
 					   struct error *err)
 {
 	if (x->rc == 0) {
-		pass_wrote(p, owner, x->resource, c->want->name, c->live, x->answer);
+		pass_wrote(p, owner, x->resource, c->want->name, c->live, x->between, x->answer);
 		tell_applied(p, c, owner);
 		note_object(p, owner, c->want);
 		return 0;
@@ -227,6 +227,7 @@ static void release_item(struct apply_item *x)
 		secret_json_free(x->answer);
 	else
 		json_decref(x->answer);
+	json_decref(x->between);
 	json_decref((json_t *)(uintptr_t)x->object);
 }
 
@@ -305,7 +306,7 @@ static int delete_unwanted(struct pass *p, const json_t *owner, const struct kub
 		return 0;
 	int rc = kube_delete(p->t->config.client, res, p->ns, name, kube_uid(object), NULL, "Background", err);
 	if (rc == 0 || rc == -ENOENT) {
-		pass_wrote(p, owner, res, name, object, NULL);
+		pass_wrote(p, owner, res, name, object, NULL, NULL);
 		log_info("deleted what is no longer wanted", LOG_Z("kind", res->kind), LOG_Z("namespace", p->ns),
 				 LOG_Z("name", name));
 		return 0;

@@ -12,6 +12,17 @@
 
 #define VERSION_TEXT_MAX ((size_t)1024 * 1024)
 
+// ---- Profiles
+
+int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
+{
+	const struct pass *p = ctx;
+	struct catalog *catalog = catalog_store_get(p->t->config.catalog);
+	int rc = trustee_profile_digests(catalog, ns, name, ret, err);
+	catalog_unref(catalog);
+	return rc;
+}
+
 // ---- The lines: one for each object, by resource and name
 
 // All but what changes with its status, which is ours.
@@ -58,6 +69,24 @@ static void note_owned(void *ctx, const struct kube_resource *res, const json_t 
 	note_line(ctx, res, kube_name(object), object);
 }
 
+// What a binding's profile hashes to may change while the pass goes on: then the next one is to see it.
+static void note_bindings(struct pass *p)
+{
+	for (size_t i = 0; i < p->tc_spec->nbindings; i++) {
+		const struct trustee_binding *b = &p->tc_spec->bindings[i];
+		struct initdata_digests digests = {0};
+		struct error err;
+		if (!b->profile_given)
+			continue;
+		int rc = pass_find_profile(p, b->profile.ns != NULL ? b->profile.ns : p->ns, b->profile.name, &digests, &err);
+		CLEANUP_BUF struct buf hex = BUF_INIT(VERSION_MAX);
+		if (rc == 0)
+			hex_encode(digests.digest.v, digests.digest.n, &hex);
+		CLEANUP_FREE char *id = xasprintf("binding %zu", i);
+		(void)json_object_set_new(p->versions, id, json_sprintf("%d %s", rc, buf_z(&hex)));
+	}
+}
+
 void pass_read_versions(struct pass *p)
 {
 	(void)json_object_clear(p->versions);
@@ -66,55 +95,26 @@ void pass_read_versions(struct pass *p)
 		return;
 	}
 	trustee_needs(p->tc, p->tc_spec, note_need, p);
+	note_bindings(p);
 	view_owned(p->t->view, p->ns, kube_uid(p->tc), note_owned, p);
 }
 
 void pass_wrote(struct pass *p, const json_t *owner, const struct kube_resource *res, const char *name,
-				const json_t *before, const json_t *answer)
+				const json_t *before, const json_t *between, const json_t *answer)
 {
-	view_wrote(p->t->view, res, p->ns, name, before, answer);
+	view_wrote(p->t->view, res, p->ns, name, before, between, answer);
 	if (owner == p->tc)
 		note_line(p, res, name, answer);
 }
 
-// ---- Profiles
-
-int pass_find_profile(void *ctx, const char *ns, const char *name, struct initdata_digests *ret, struct error *err)
-{
-	const struct pass *p = ctx;
-	struct catalog *catalog = catalog_store_get(p->t->config.catalog);
-	int rc = trustee_profile_digests(catalog, ns, name, ret, err);
-	catalog_unref(catalog);
-	return rc;
-}
-
-static void add_binding_versions(const struct pass *p, struct buf *text)
-{
-	for (size_t i = 0; i < p->tc_spec->nbindings; i++) {
-		const struct trustee_binding *b = &p->tc_spec->bindings[i];
-		struct initdata_digests digests = {0};
-		struct error err;
-		if (!b->profile_given)
-			continue;
-		int rc = pass_find_profile((void *)(uintptr_t)p, b->profile.ns != NULL ? b->profile.ns : p->ns, b->profile.name,
-								   &digests, &err);
-		buf_addf(text, "binding %d ", rc);
-		if (rc == 0)
-			hex_encode(digests.digest.v, digests.digest.n, text);
-		buf_addc(text, '\n');
-	}
-}
-
 // ---- The digest
 
-void pass_version(struct pass *p, const char *host, char ret[VERSION_MAX])
+void pass_version(struct pass *p, char ret[VERSION_MAX])
 {
 	CLEANUP_BUF struct buf text = BUF_INIT(VERSION_TEXT_MAX);
 	buf_addf(&text, "%s %lld %s %d\n", kube_uid(p->object),
 			 (long long)json_integer_value(json_object_get(json_object_get(p->object, "metadata"), "generation")),
-			 host != NULL ? host : "", p->world.served.route);
-	if (p->tc != NULL)
-		add_binding_versions(p, &text);
+			 p->host != NULL ? p->host : "", p->world.served.route);
 	CLEANUP_FREE char *lines = json_dumps(p->versions, JSON_COMPACT | JSON_SORT_KEYS);
 	buf_addz(&text, lines != NULL ? lines : "");
 	struct digest digest;

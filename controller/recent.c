@@ -9,7 +9,7 @@
 struct recent {
 	const struct clock *clock;
 	pthread_mutex_t lock;
-	json_t *kinds; // plural -> "namespace/name" -> {object, before, ms}
+	json_t *kinds; // plural -> "namespace/name" -> {object, before: versions, null for nothing, ms}
 };
 
 struct recent *recent_new(const struct clock *clock)
@@ -57,17 +57,46 @@ static void drop_old(const struct recent *r, json_t *entries)
 	}
 }
 
+static bool same_version(const char *before, const json_t *object)
+{
+	if (before == NULL || object == NULL)
+		return before == NULL && object == NULL;
+	return strcmp(before, kube_resource_version(object)) == 0;
+}
+
+static void add_versions(json_t *entry, const json_t *versions)
+{
+	json_t *before = json_object_get(entry, "before");
+	for (size_t i = 0; i < json_array_size(versions) && json_array_size(before) < RECENT_WRITES_MAX; i++)
+		(void)json_array_append(before, json_array_get(versions, i));
+}
+
 void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const char *before, json_t *object)
 {
 	CLEANUP_FREE char *key = kube_key(ns, name);
-	json_t *entry = json_pack("{s:s?, s:I}", "before", before, "ms", (json_int_t)clock_mono_ms(r->clock));
+	json_t *entry = json_pack("{s:[s?], s:I}", "before", before, "ms", (json_int_t)clock_mono_ms(r->clock));
 	if (object != NULL)
 		(void)json_object_set(entry, "object", object);
 	(void)pthread_mutex_lock(&r->lock);
 	json_t *entries = entries_of(r, res);
 	drop_old(r, entries);
+	const json_t *last = json_object_get(entries, key);
+	if (last != NULL && same_version(before, json_object_get(last, "object")))
+		add_versions(entry, json_object_get(last, "before"));
 	(void)json_object_set_new(entries, key, entry);
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+void recent_passed(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				   const char *version)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	json_auto_t *versions = json_pack("[s]", version);
+	(void)pthread_mutex_lock(&r->lock);
+	json_t *entry = json_object_get(entries_of(r, res), key);
+	if (entry != NULL)
+		add_versions(entry, versions);
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
@@ -83,11 +112,14 @@ void recent_heard(struct recent *r, const struct kube_resource *res, const char 
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
-static bool same_version(const char *before, const json_t *stored)
+static bool is_before(const json_t *entry, const json_t *stored)
 {
-	if (before == NULL || stored == NULL)
-		return before == NULL && stored == NULL;
-	return strcmp(before, kube_resource_version(stored)) == 0;
+	size_t i = 0;
+	const json_t *version = NULL;
+	json_array_foreach (json_object_get(entry, "before"), i, version)
+		if (same_version(json_string_value(version), stored))
+			return true;
+	return false;
 }
 
 json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
@@ -97,8 +129,7 @@ json_t *recent_get(struct recent *r, const struct kube_resource *res, const char
 	(void)pthread_mutex_lock(&r->lock);
 	json_t *entries = entries_of(r, res);
 	const json_t *entry = json_object_get(entries, key);
-	if (entry != NULL && age_of(r, entry) <= RECENT_MS &&
-		same_version(json_string_value(json_object_get(entry, "before")), stored)) {
+	if (entry != NULL && age_of(r, entry) <= RECENT_MS && is_before(entry, stored)) {
 		found = json_incref(json_object_get(entry, "object"));
 		json_decref(stored);
 	} else if (entry != NULL) {

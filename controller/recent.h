@@ -1,7 +1,7 @@
 // What we wrote and haven't heard of yet: bridges the time between a request's answer and its event. Thread-safe.
 //
 // A store that lags behind our own writes would have us write again. resourceVersions are opaque: what we wrote counts as
-// long as the store has what it had before, and not for longer than RECENT_MS.
+// long as the store has what it had before, or what it had between several writes of ours, and not for longer than RECENT_MS.
 #ifndef COCO_CONTROLLER_RECENT_H
 #define COCO_CONTROLLER_RECENT_H
 
@@ -11,6 +11,7 @@
 #include "common/kube/resource.h"
 
 #define RECENT_MS 10000
+#define RECENT_WRITES_MAX 16 // of one object in a row, that the store hasn't heard of
 
 struct recent;
 
@@ -21,6 +22,9 @@ void recent_free(struct recent *r); // NULL is fine
 // (NULL: nothing).
 void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const char *before, json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
+// Of what was written last: on the way it also had this version, which the store may have meanwhile.
+void recent_passed(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				   const char *version) __attribute__((nonnull));
 // An event tells of an object: what was written is forgotten where this is it, or the object's end. now: NULL for a deletion.
 void recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now) __attribute__((nonnull(1, 2, 3, 4)));

@@ -49,7 +49,7 @@ static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t r
 	s->ca = TAKE_PTR(r->ca);
 }
 
-static int render_trustee(struct pass *p, const char *host, struct error *err)
+static int render_trustee(struct pass *p, struct error *err)
 {
 	struct trustee_state *s = p->state;
 	size_t remarks_before = p->remarks.n;
@@ -64,7 +64,7 @@ static int render_trustee(struct pass *p, const char *host, struct error *err)
 		.objects = x.objects,
 		.profile = pass_find_profile,
 		.profile_ctx = p,
-		.host = host,
+		.host = p->host,
 		.now_s = pass_now_s(p),
 		.world = &p->world,
 	};
@@ -79,7 +79,7 @@ static int render_trustee(struct pass *p, const char *host, struct error *err)
 		return rc;
 	keep_rendering(p, &r, remarks_before);
 	if (!p->failed)
-		pass_version(p, host, s->version);
+		pass_version(p, s->version);
 	return 0;
 }
 
@@ -88,12 +88,12 @@ static bool is_due(const struct pass *p)
 	return p->state->look_again_s != 0 && pass_now_s(p) >= p->state->look_again_s;
 }
 
-static int do_trustee(struct pass *p, const char *host, struct error *err)
+static int do_trustee(struct pass *p, struct error *err)
 {
 	struct trustee_state *s = p->state;
 	char version[VERSION_MAX];
 	pass_read_versions(p);
-	pass_version(p, host, version);
+	pass_version(p, version);
 	int rc = 0;
 	if (version[0] != '\0' && strcmp(version, s->version) == 0 && !is_due(p)) {
 		remarks_append(&p->remarks, &s->remarks);
@@ -101,7 +101,7 @@ static int do_trustee(struct pass *p, const char *host, struct error *err)
 		(void)json_array_extend(p->tc_objects, s->objects);
 		p->held_back = remarks_worst(&s->remarks, REMARK_WARNING, ABOUT_RESOURCES) != NULL;
 	} else {
-		rc = render_trustee(p, host, err);
+		rc = render_trustee(p, err);
 	}
 	p->not_after_s = s->not_after_s;
 	if (s->look_again_s != 0)
@@ -132,7 +132,7 @@ static int drop_upstream_finalizer(struct pass *p, struct error *err)
 		kube_patch_merge(p->t->config.client, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), NULL, patch, &answer, err);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
-	view_wrote(p->t->view, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), p->kbs, answer);
+	view_wrote(p->t->view, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), p->kbs, /* between= */ NULL, answer);
 	json_decref(p->kbs);
 	p->kbs = answer;
 	return 0;
@@ -186,8 +186,8 @@ static int make(struct pass *p, struct error *err)
 	if (p->tc != NULL) {
 		if (!decode_trustee(p))
 			return 0;
-		CLEANUP_FREE char *host = pass_expected_host(p);
-		int rc = do_trustee(p, host, err);
+		p->host = pass_expected_host(p);
+		int rc = do_trustee(p, err);
 		if (rc < 0)
 			return rc;
 		CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
@@ -198,14 +198,30 @@ static int make(struct pass *p, struct error *err)
 	return p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
 }
 
+static bool has_all(const json_t *names, const json_t *those)
+{
+	const char *name = NULL;
+	const json_t *value = NULL;
+	json_object_foreach ((json_t *)(uintptr_t)those, name, value)
+		if (json_object_get(names, name) == NULL)
+			return false;
+	return true;
+}
+
+// From now on its key is looked at when one of these changes. What changed since it was read, before that was known, nobody
+// has heard of: so it is looked at once more.
 static void publish_reads(struct pass *p)
 {
+	bool bindings = p->tc_spec != NULL && p->tc_spec->nbindings > 0;
 	(void)pthread_mutex_lock(&p->t->lock);
 	json_t *before = p->state->secrets;
+	bool more = !has_all(before, p->secrets) || (bindings && !p->state->bindings);
 	p->state->secrets = TAKE_PTR(p->secrets);
-	p->state->bindings = p->tc_spec != NULL && p->tc_spec->nbindings > 0;
+	p->state->bindings = bindings;
 	(void)pthread_mutex_unlock(&p->t->lock);
 	json_decref(before);
+	if (more)
+		pass_again_in(p, 1);
 }
 
 static int make_and_report(struct pass *p, struct error *err)
@@ -283,7 +299,13 @@ static json_t *objects_so_far(const json_t *object)
 int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,
 				 struct error *err)
 {
-	struct pass p = {.t = t, .state = state, .tc = tc, .kbs = kbs, .read = json_object(), .versions = json_object(), .secrets = json_object()};
+	struct pass p = {.t = t,
+					 .state = state,
+					 .tc = tc,
+					 .kbs = kbs,
+					 .read = json_object(),
+					 .versions = json_object(),
+					 .secrets = json_object()};
 	(void)pthread_mutex_lock(&t->lock);
 	p.world = t->world;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -301,6 +323,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 		state->refusals = 0;
 	ret->again_ms = p.again_ms;
 	remarks_release(&p.remarks);
+	free(p.host);
 	free(p.tc_spec);
 	free(p.kbs_spec);
 	json_decref(p.tc);

@@ -598,13 +598,17 @@ void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn f
 }
 
 void view_wrote(struct view *v, const struct kube_resource *res, const char *ns, const char *name, const json_t *before,
-				const json_t *object)
+				const json_t *between, const json_t *object)
 {
+	size_t i = 0;
+	const json_t *version = NULL;
 	json_t *kept = object != NULL ? object_digest(object) : NULL;
 	if (kept != NULL)
 		(void)json_object_del(json_object_get(kept, "metadata"), "managedFields");
 	if (res == &KUBE_SECRETS && kept != NULL)
 		remember(v, kept);
 	recent_wrote(v->recent, res, ns, name, before != NULL ? kube_resource_version(before) : NULL, kept);
+	json_array_foreach (between, i, version)
+		recent_passed(v->recent, res, ns, name, json_string_value(version));
 	json_decref(kept);
 }

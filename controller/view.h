@@ -78,8 +78,8 @@ json_t *view_pods(struct view *v, const char *ns, const char *kbs_config)
 	__attribute__((warn_unused_result, nonnull, returns_nonnull));
 
 // The API server answered a write of ours: object as it is now (borrowed; NULL: deleted), before: as view_get() had it (NULL
-// for nothing).
+// for nothing). between: where it took several writes, the resourceVersions on the way; or NULL.
 void view_wrote(struct view *v, const struct kube_resource *res, const char *ns, const char *name, const json_t *before,
-				const json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
+				const json_t *between, const json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
 
 #endif

@@ -68,6 +68,54 @@ static void test_heard(void **state)
 	recent_free(r);
 }
 
+// Two writes in a row, from version 1 over 2 and 3 (which the second passed on its way) to 4.
+struct row_case {
+	const char *name;
+	const char *stored;
+	const char *believed;
+};
+
+static struct row_case rows[] = {
+	{"of two writes in a row, the store has heard of none", "1", "4"},
+	{"of two writes in a row, the store has heard of the first", "2", "4"},
+	{"of two writes in a row, the store has heard of what the second passed", "3", "4"},
+	{"of two writes in a row, the store has heard of both", "4", "4"},
+	{"others have written since two writes in a row", "5", "5"},
+};
+
+static void test_row(void **state)
+{
+	const struct row_case *c = *state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *first = at_version("2");
+	json_auto_t *second = at_version("4");
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "1", first);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "2", second);
+	recent_passed(r, &KUBE_SECRETS, "ns", "name", "3");
+	recent_passed(r, &KUBE_SECRETS, "ns", "nobody", "5");
+	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version(c->stored));
+	assert_text(kube_resource_version(got), c->believed);
+	recent_free(r);
+}
+
+// A write of what others have changed meanwhile says nothing of what was before that.
+static void test_not_in_a_row(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *first = at_version("2");
+	json_auto_t *second = at_version("4");
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "1", first);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "3", second);
+	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version("1"));
+	assert_text(kube_resource_version(got), "1");
+	recent_free(r);
+}
+
 static void count(void *ctx, const char *name, const json_t *object)
 {
 	(void)object;
@@ -96,6 +144,8 @@ int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, cases, test_get);
+	ADD_TABLE(&t, rows, test_row);
+	tests_add(&t, "two writes that aren't in a row", test_not_in_a_row, NULL);
 	tests_add(&t, "forgotten once it was heard of", test_heard, NULL);
 	tests_add(&t, "objects of a kind and namespace", test_each, NULL);
 	return tests_run("recent", &t);
