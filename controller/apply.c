@@ -1,12 +1,16 @@
 #include "controller/apply.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "common/secret.h"
 #include "common/thread.h"
+#include "controller/emptied.h"
 #include "controller/rendered.h"
 #include "controller/takeover.h"
+
+#define EMPTIED_TRIES 4 // a refusal may not name all of them at once
 
 struct lanes {
 	struct kube_client *client;
@@ -67,12 +71,21 @@ static int take_over(struct kube_client *client, struct apply_item *x)
 	return patch_first(client, x, patch);
 }
 
+// Where maps that are no longer rendered were left as null, they are taken out first.
+static int apply_without_emptied(struct kube_client *client, struct apply_item *x)
+{
+	json_auto_t *patch = emptied_patch(x->err.msg, x->object);
+	return patch != NULL ? patch_first(client, x, patch) : -EINVAL;
+}
+
 static void *run_lane(void *arg)
 {
 	struct lanes *l = arg;
 	for (size_t i = atomic_fetch_add(&l->next, 1); i < l->n; i = atomic_fetch_add(&l->next, 1)) {
 		struct apply_item *x = &l->v[i];
 		x->rc = apply(l->client, x, x->object);
+		for (int tries = 0; x->rc == -EINVAL && tries < EMPTIED_TRIES; tries++)
+			x->rc = apply_without_emptied(l->client, x);
 		if (x->rc == 0)
 			x->rc = take_over(l->client, x);
 		if (x->rc < 0)
