@@ -103,6 +103,7 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 {
 	struct trustee_status_input in = *about;
 	in.object = object;
+	in.objects = object == p->tc ? p->tc_objects : p->kbs_objects;
 	json_t *status = trustee_status(&in);
 	if (status == NULL)
 		return 0;
@@ -129,7 +130,7 @@ int pass_report(struct pass *p, const struct reach *reach, struct error *err)
 		.https = p->kbs_spec != NULL && kbs_speaks_https(p->kbs_spec),
 		.exposed = reach->to_be_exposed,
 		.permissive = p->tc_spec != NULL && p->tc_spec->profile == TRUSTEE_PERMISSIVE,
-		.synced = !p->failed && !p->held_back,
+		.synced = !p->failed && !p->held_back && remarks_worst(&p->remarks, REMARK_ERROR, -1) == NULL,
 		.url = reach->url,
 		.not_after_s = p->not_after_s,
 		.now = now,
