@@ -72,6 +72,7 @@ def suites(python):
     render = [f"build/bin/{program}" for program in ("coco-controller", "cocopipe")]
     yield "e2e/render", [system, "tests/e2e/test_render.py", *render], 600
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
+    yield "e2e/trustee", [system, "tests/e2e/test_trustee.py", "build/bin/coco-controller"], 600
     yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600
 
 

@@ -34,7 +34,7 @@ TEKTON_USER = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controlle
 STATEFULSET_USER = "system:serviceaccount:kube-system:statefulset-controller"
 
 # What Deployments become pods by, and what ends namespaces and what has lost its owner.
-MANAGER_CONTROLLERS = ("deployment", "replicaset", "garbagecollector", "namespace")
+MANAGER_CONTROLLERS = ("deployment", "replicaset", "garbagecollector", "namespace", "pvc-protection")
 
 # What the methods call a user: the user's name and groups in the cluster.
 USERS = {

@@ -195,6 +195,7 @@ class Kubelet(Follower):
         self.fates = {}  # by namespace
         self.pods = {}  # (namespace, name) -> the pod
         self.told = {}  # uid -> the fate that the API server was told
+        self.kept = {}  # uid -> a fate that stays
 
     def _see(self, type, pod):
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -203,7 +204,7 @@ class Kubelet(Follower):
                 self.pods.pop(key, None)
             else:
                 self.pods[key] = copy.deepcopy(pod)
-            fate = self.fates.get(key[0], "ready")
+            fate = self.kept.get(pod["metadata"]["uid"], self.fates.get(key[0], "ready"))
         if type != "DELETED":
             self._tell(pod, fate)
 
@@ -231,9 +232,13 @@ class Kubelet(Follower):
         finally:
             self.decide(ns, "ready")
 
-    def decide(self, ns, fate):
+    def decide(self, ns, fate, new_only=False):
+        """The namespace's pods have this fate from now on; new_only: those that are still to come."""
         with self.lock:
+            before = self.fates.get(ns, "ready")
             self.fates[ns] = fate
             there = [pod for key, pod in self.pods.items() if key[0] == ns]
-        for pod in there:
+            for pod in there if new_only else ():
+                self.kept.setdefault(pod["metadata"]["uid"], before)
+        for pod in () if new_only else there:
             self._tell(pod, fate)

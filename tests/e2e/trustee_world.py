@@ -56,7 +56,6 @@ CHILDREN = (
 PATCHES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
-    "apply": "application/apply-patch+yaml",
 }
 
 
@@ -200,14 +199,24 @@ class TrusteeWorld(World):
         for object in objects:
             self.request("POST", path_of(object["kind"], object["metadata"].get("namespace")), object)
 
-    def apply(self, *objects, manager="kubectl"):
-        """Server-side apply, as people do it: a field that they leave out next time goes. Returns the last one."""
+    def apply(self, *objects):
+        """Makes the objects, or has those that are there say this instead, as kubectl replace does. Returns the last one."""
         answer = None
         for object in objects:
-            metadata = object["metadata"]
-            path = path_of(object["kind"], metadata.get("namespace"), metadata["name"])
-            answer = self.request("PATCH", f"{path}?fieldManager={manager}&force=true", object, PATCHES["apply"])
+            answer = self.cluster.wait_for(lambda: self._apply(object), f"no conflict over {object['metadata']['name']}")
         return answer
+
+    def _apply(self, object):
+        """The answer; None: it has changed meanwhile."""
+        kind, metadata = object["kind"], object["metadata"]
+        live = self.get(kind, metadata.get("namespace"), metadata["name"])
+        if not live:
+            return self.request("POST", path_of(kind, metadata.get("namespace")), object)
+        version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+        path = path_of(kind, metadata.get("namespace"), metadata["name"])
+        status, answer = self.cluster.raw("PUT", path, object | {"metadata": metadata | version})
+        check(status in (200, 409), f"the status of PUT {path} is {status}: {answer}")
+        return answer if status == 200 else None
 
     def patch(self, kind, ns, name, body, type="merge", subresource=None, manager="admin"):
         path = f"{path_of(kind, ns, name, subresource)}?fieldManager={manager}"
@@ -314,6 +323,7 @@ class TrusteeWorld(World):
     def heard(self):
         """Waits, at the end of the with statement, until the controller has looked at what was done in there, of which
         it has to hear, and has nothing left to do."""
+        self.rested()
         before = self.adds()
         yield
         self.cluster.wait_for(lambda: self.adds() > before, "the controller hears of it", WAIT_S)
@@ -334,9 +344,11 @@ class TrusteeWorld(World):
 
     @contextlib.contextmanager
     def rolls(self, ns, count, name=DEPLOYMENT):
-        """What is done in the with statement, which has to wait for the end of it, is this many rollouts."""
+        """What is done in the with statement is this many rollouts. With none, it has to wait for the end of it itself."""
         before = self.rollouts(ns, name)
         yield
+        self.cluster.wait_for(lambda: self.rollouts(ns, name) >= before + count, f"{count} rollouts in {ns}", WAIT_S)
+        self.rested()
         after = self.templates(ns, name)
         if len(after) - 1 - before != count:
             for one, other in zip(after[before:], after[before + 1 :]):
