@@ -1,10 +1,11 @@
 """The real Trustee KBS, run as the controller would have it run. Not a part of CI: docs/trustee-real.md.
 
-    "$(hack/pyenv.sh)" hack/kbs-real.py KBS KBS_CLIENT POLICY_TEXT [-k SUBSTRING]
+    "$(hack/pyenv.sh)" hack/kbs-real.py KBS KBS_CLIENT COCOPIPE POLICY_TEXT [-k SUBSTRING]
 
-KBS and KBS_CLIENT are Trustee's own programs, release 0.21; POLICY_TEXT is build/asan/tests/policy_text. The configuration
-is tests/golden/kbs-config's, what is mounted where is said by the Deployments in tests/golden/kbs-render, and the policies
-are those of controller/policies. The guest is the sample TEE, which needs no hardware.
+KBS and KBS_CLIENT are Trustee's own programs, release 0.21; COCOPIPE is build/bin/cocopipe, and POLICY_TEXT
+build/asan/tests/policy_text. What runs is what `cocopipe render` prints for a TrusteeConfig; or, where a case wants more
+than one of those can say, a configuration of tests/golden/kbs-config with a Deployment of tests/golden/kbs-render, and
+policies made for it. The guest is the sample TEE, which needs no hardware.
 
 A stand-in for the kubelet lays the volumes out below a temporary folder: a ConfigMap, Secret or projected volume is a
 read-only folder of links to ..data, which a rename changes; a subPath is a file that stays as it is. Run by root, the KBS
@@ -37,9 +38,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 from tap import check, equal, main, test  # noqa: E402
 
-if len(sys.argv) < 4:
+if len(sys.argv) < 5:
     sys.exit(__doc__)
-KBS, KBS_CLIENT, POLICY_TEXT = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
+KBS, KBS_CLIENT, COCOPIPE, POLICY_TEXT = (os.path.abspath(sys.argv.pop(1)) for _ in range(4))
 GOLDENS = ROOT / "tests/golden"
 NOBODY = {"user": 12345, "group": 0, "extra_groups": []} if os.geteuid() == 0 else {}
 START_S = 30
@@ -133,11 +134,10 @@ class Layout:
 
     def __init__(self, config, deployment="restricted"):
         made = Certificates()
-        self.folder_mode, self.folders = 0o777, []  # of emptyDirs
+        self.take("config", "resource-policy", "references", "kbs-https-cert")
         self.config = (GOLDENS / f"kbs-config/{config}.toml").read_text()
         documents = yaml.safe_load_all((GOLDENS / f"kbs-render/{deployment}.yaml").read_text())
-        pod = next(d for d in documents if d and d["kind"] == "Deployment")["spec"]["template"]["spec"]
-        self.container, self.volumes = pod["containers"][0], {v["name"]: v for v in pod["volumes"]}
+        self.take_deployment(next(d for d in documents if d and d["kind"] == "Deployment"))
         self.objects = {
             "ConfigMap/resource-policy": {"resource-policy.rego": policy("resource", "permissive")},
             "ConfigMap/cpu": {"default_cpu.rego": policy("attestation", "cpu", "query")},
@@ -153,6 +153,16 @@ class Layout:
         self.use_https(made.key, made.own)
         self.use_token(made.key, made.own)
 
+    def take(self, config, resource_policy, references, certificate):
+        """Names of objects."""
+        self.config_name, self.certificate = config, f"Secret/{certificate}"
+        self.resource_policy, self.references = f"ConfigMap/{resource_policy}", f"ConfigMap/{references}"
+        self.folder_mode, self.folders = 0o777, []  # of emptyDirs
+
+    def take_deployment(self, deployment):
+        pod = deployment["spec"]["template"]["spec"]
+        self.container, self.volumes = pod["containers"][0], {v["name"]: v for v in pod["volumes"]}
+
     def use_https(self, key, certificate):
         self.objects["Secret/kbs-https-key"] = {"privateKey": key}
         self.objects["Secret/kbs-https-cert"] = {"certificate": certificate}
@@ -167,7 +177,7 @@ class Layout:
         self.volumes["resources"]["projected"]["sources"].append({"secret": {"name": name, "items": items}})
 
     def use_policy(self, text):
-        self.objects["ConfigMap/resource-policy"] = {"resource-policy.rego": text}
+        self.objects[self.resource_policy] = {"resource-policy.rego": text}
 
     def use_references(self, **values):
         def record(name, value):
@@ -175,7 +185,7 @@ class Layout:
             return base64.urlsafe_b64encode(text.encode()).decode()
 
         text = json.dumps({name: record(name, value) for name, value in values.items()})
-        self.objects["ConfigMap/references"] = {"reference_value": text}
+        self.objects[self.references] = {"reference_value": text}
 
     def is_https(self):
         return "insecure_http = false" in self.config
@@ -188,7 +198,7 @@ class Layout:
         text = re.sub(r"(?<=[\"/])/(opt|etc)/", lambda match: f"{root}/{match[1]}/", self.config)
         text = replaced(text, "0.0.0.0:8080", f"127.0.0.1:{port}")
         for kind in ("ConfigMap", "Secret"):
-            self.objects[f"{kind}/config"] = {"kbs-config.toml": text}
+            self.objects[f"{kind}/{self.config_name}"] = {"kbs-config.toml": text}
         self.folders = []
         for mount in sorted(self.container["volumeMounts"], key=lambda mount: mount["mountPath"]):
             self.mount(root, mount)
@@ -218,6 +228,27 @@ class Layout:
         for mount in self.container["volumeMounts"]:
             if mount["name"] == name and "subPath" not in mount:
                 self.mount(root, mount)
+
+
+class Rendered(Layout):
+    """What the controller makes of a TrusteeConfig "t" and the objects that it refers to."""
+
+    def __init__(self, manifests):
+        self.take("t-kbs-config", "t-resource-policy", "t-rvps-reference-values", "t-https-cert-secret")
+        done = run(COCOPIPE, "render", "-f", "-", "-o", "json", input=manifests)
+        print(done.stderr)
+        equal(done.returncode, 0, "exit status of cocopipe render")
+        given = [document for document in yaml.safe_load_all(manifests) if document]
+        self.objects = {}
+        for made in given + json.loads(done.stdout)["items"]:
+            name = f"{made['kind']}/{made['metadata']['name']}"
+            data = made.get("data", {})
+            if made["kind"] == "Secret":
+                data = {key: base64.b64decode(value).decode() for key, value in data.items()}
+            self.objects[name] = data | made.get("stringData", {})
+            if made["kind"] == "Deployment":
+                self.take_deployment(made)
+        self.config = self.objects["ConfigMap/t-kbs-config"]["kbs-config.toml"]
 
 
 # ---- The KBS, and its guest
@@ -253,7 +284,7 @@ class Kbs(contextlib.AbstractContextManager):
             self.port = free.getsockname()[1]
         layout.lay_out(self.root, self.port)
         self.trusted = self.root / "ca.pem"
-        self.trusted.write_text(layout.objects["Secret/kbs-https-cert"]["certificate"])
+        self.trusted.write_text(layout.objects.get(layout.certificate, {}).get("certificate", ""))
         command = [KBS, *layout.container["command"][1:-1], f"{self.root}/{layout.container['command'][-1]}"]
         environment = {"PATH": os.environ["PATH"]} | layout.environment() | environment
         self.log_path = self.root / "log"
@@ -285,7 +316,7 @@ class Kbs(contextlib.AbstractContextManager):
 
     def connection(self):
         if self.layout.is_https():
-            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self.tls())
+            return http.client.HTTPSConnection("localhost", self.port, timeout=10, context=self.tls())
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
 
     def get(self, path):
@@ -295,7 +326,7 @@ class Kbs(contextlib.AbstractContextManager):
             return response.status, response.read()
 
     def guest(self, *arguments, **environment):
-        command = [KBS_CLIENT, "--url", f"http{'s' if self.layout.is_https() else ''}://127.0.0.1:{self.port}"]
+        command = [KBS_CLIENT, "--url", f"http{'s' if self.layout.is_https() else ''}://localhost:{self.port}"]
         if self.layout.is_https():
             command += ["--cert-file", str(self.trusted)]
         return run(*command, *arguments, env={"PATH": os.environ["PATH"]} | environment)
@@ -351,6 +382,90 @@ def refuses_to_start(layout, why, **environment):
     with Kbs(layout, **environment) as kbs:
         check(kbs.status not in (None, 0), f"exit status {kbs.status}")
         check(why in kbs.log(), f"it doesn't say {why!r}")
+
+
+# With these, the sample TEE's evidence is affirming.
+SAMPLE_VALUES = {"launch_digest": ["abcde"], "svn": ["1"], "major_version": [1], "minimum_minor_version": 4}
+
+
+def sample_is_fine(text):
+    """The policy without its word on the sample TEE."""
+    text, n = re.subn(r"\n\s*not has_sample\(claims\)\n", "\n", text)
+    equal(n, 1, "lines left out")
+    return text
+
+
+# ---- From a TrusteeConfig to a secret
+
+PROFILE = """
+apiVersion: pipelines.confidentialcontainers.org/v1alpha1
+kind: ConfidentialProfile
+metadata: {name: p, namespace: trustee-operator-system}
+spec: {initdata: {kbs: {url: "http://localhost:8080"}, agentPolicy: {preset: %s}}}
+"""
+APP = """
+apiVersion: v1
+kind: Secret
+metadata: {name: app, namespace: trustee-operator-system}
+stringData: {greeting: hello}
+"""
+TRUSTEE = """
+apiVersion: confidentialcontainers.org/v1alpha1
+kind: TrusteeConfig
+metadata: {name: t, namespace: trustee-operator-system}
+spec: {secretResources: [app], %s}
+"""
+HTTPS = "httpsSpec: {tlsSecretName: kbs-tls}, profileType: Restricted"
+BOUND = "bindings: [{profileRef: {name: p}, resources: [default/app]}]"
+HELLO = "default/app/greeting"
+
+
+def rendered(spec, preset="NoExec"):
+    """With a profile, a Secret to serve, and a certificate for the name that guests use here."""
+    secrets = run(str(ROOT / "hack/trustee-secrets.sh"), "localhost")
+    check(secrets.returncode == 0, secrets.stderr)
+    return Rendered("---".join((TRUSTEE % spec, PROFILE % preset, APP, "\n" + secrets.stdout)))
+
+
+def initdata_of(preset):
+    """Of pods with the profile."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(PROFILE % preset)
+        file.flush()
+        done = run(COCOPIPE, "initdata", "build", "--profile", file.name, "-o", "toml")
+    check(done.returncode == 0, done.stderr)
+    return done.stdout
+
+
+@test("a TrusteeConfig, Permissive: its Secret is released")
+def _():
+    with started(rendered("profileType: Permissive")) as kbs:
+        equal(kbs.fetch(HELLO), "hello", "the resource")
+        equal(kbs.fetch("default/attestation-status/status"), "success", "upstream's sample")
+
+
+@test("a TrusteeConfig, Restricted, with a signer of its own and of the user's: the sample TEE is refused")
+def _():
+    for spec in (HTTPS, HTTPS + ", attestationTokenVerificationSpec: {tlsSecretName: token-tls}"):
+        layout = rendered(spec)
+        with started(layout) as kbs:
+            equal(kbs.fetch(HELLO), DENIED, "as it is")
+        layout.use_policy(sample_is_fine(layout.objects[layout.resource_policy]["resource-policy.rego"]))
+        layout.use_references(**SAMPLE_VALUES)
+        with started(layout) as kbs:
+            equal(kbs.fetch(HELLO), "hello", "affirming, and the sample TEE being fine")
+
+
+@test("a TrusteeConfig that binds a resource to a profile: released with the profile's initdata alone")
+def _():
+    layout = rendered(f"{HTTPS}, {BOUND}")
+    layout.use_policy(sample_is_fine(layout.objects[layout.resource_policy]["resource-policy.rego"]))
+    layout.use_references(**SAMPLE_VALUES)
+    with started(layout) as kbs:
+        equal(kbs.fetch(HELLO, initdata_of("NoExec")), "hello", "the profile's")
+        equal(kbs.fetch(HELLO, initdata_of("AllowAll")), DENIED, "another agent policy's")
+        equal(kbs.fetch(HELLO), DENIED, "none")
+        equal(kbs.fetch("default/attestation-status/status"), "success", "bound to nothing")
 
 
 # ---- Configurations
@@ -431,17 +546,6 @@ def _():
 
 
 # ---- Releases
-
-# With these, the sample TEE's evidence is affirming.
-SAMPLE_VALUES = {"launch_digest": ["abcde"], "svn": ["1"], "major_version": [1], "minimum_minor_version": 4}
-
-
-def sample_is_fine(text):
-    """The policy without its word on the sample TEE."""
-    text, n = re.subn(r"\n\s*not has_sample\(claims\)\n", "\n", text)
-    equal(n, 1, "lines left out")
-    return text
-
 
 @test("permissive: released to the sample TEE, over HTTP")
 def _():
