@@ -470,4 +470,22 @@ def _():
     equal(again, documents, "what is rendered")
 
 
+@test("a KbsConfig's own bad pair isn't rolled out: the live content's digest stays")
+def _():
+    def content(documents):
+        template = find(documents, "Deployment", "trustee-deployment")["spec"]["template"]
+        return template["metadata"]["annotations"][P + "content"]
+
+    good = CASES["microservices"][1]
+    bad = [secret("kbs-https-key", privateKey=TOKEN[1]) if o["metadata"]["name"] == "kbs-https-key" else o for o in good]
+    documents, said = render(*good)
+    check("error: " not in said, said)
+    live = find(documents, "Deployment", "trustee-deployment")
+    held, said = render(*bad, live, want=1)
+    check('error: KbsConfig default/advanced: KeyMismatch: spec.kbsHttpsCertSecretName: Secret "kbs-https-cert" with Secret '
+          '"kbs-https-key": ' in said, said)
+    equal(content(held), content(documents), "the digest of what is mounted")
+    check(content(render(*bad, want=1)[0]) != content(documents), "without a live Deployment, it is that of the new content")
+
+
 main()
