@@ -18,7 +18,6 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 from trustee_world import (
     APPLIED,
     CHILDREN,
-    PATCHES,
     RESOURCES,
     TrusteeWorld,
     config_map,
@@ -128,6 +127,7 @@ def _(world):
 
 
 SAMPLES = sorted((ROOT / "manifests/samples/trustee").glob("*.yaml"))
+APPLY = "application/apply-patch+yaml"
 SAMPLE_NAMESPACE = "trustee-operator-system"
 
 
@@ -147,7 +147,7 @@ def try_apply(world, objects):
     for object in objects:
         metadata = object["metadata"]
         path = path_of(object["kind"], metadata["namespace"], metadata["name"])
-        world.request("PATCH", f"{path}?dryRun=All&fieldManager=coco-controller&force=true", object, PATCHES["apply"])
+        world.request("PATCH", f"{path}?dryRun=All&fieldManager=coco-controller&force=true", object, APPLY)
 
 
 @test("the API server takes the samples, and all that is rendered of them")
