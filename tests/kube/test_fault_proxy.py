@@ -20,7 +20,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "lib"), str(TESTS / "e2e")]
 
 from cluster import HOST, Cluster, free_ports, wait_for
-from fault_proxy import Answer, Cut, FaultProxy, Half, Hold, Hole, StripUpgrade, Weather
+from fault_proxy import Answer, Cut, FaultProxy, Half, Hold, Hole, Lost, StripUpgrade, Weather
 from http_stream import CLOSE, PING, TEXT, make_frame, read_frame
 from tap import check, equal, main, test
 
@@ -55,8 +55,8 @@ def get(proxy, path, timeout=DEADLINE_S):
         return answer.status, answer.headers, answer.read()
 
 
-def send_request(sock, proxy, path, *headers):
-    lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {proxy.token}", *headers]
+def send_request(sock, proxy, path, *headers, method="GET"):
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {proxy.token}", *headers]
     sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
@@ -269,6 +269,25 @@ def _(cluster):
             got, _ = how_it_ended(sock)
         check(got.startswith(b"HTTP/1.1 200 OK\r\n"), f"it starts with {got[:40]!r}")
         check(whole // 3 < len(got) < whole, f"{len(got)} of more than {whole} bytes came")
+
+
+@test("a request that is lost reaches nobody, one whose answer is lost has been done, and both are told of")
+def _(cluster):
+    with proxy_before(cluster) as proxy:
+        told = []
+        for answered in (False, True):
+            name = f"lost-{str(answered).lower()}"
+            proxy.add_rule("^POST ", Lost(answered, lambda name=name: told.append(name)), times=1)
+            body = json.dumps({"metadata": {"name": name}}).encode()
+            with connect(proxy) as sock:
+                length = f"Content-Length: {len(body)}"
+                send_request(sock, proxy, MAPS, "Content-Type: application/json", length, method="POST")
+                sock.sendall(body)
+                got, reset = how_it_ended(sock)
+            equal((got, reset), (b"", True), "how it ended")
+            equal(told[-1:], [name], "what was told")
+            status, _ = cluster.raw("GET", f"{MAPS}/{name}")
+            equal(status, 200 if answered else 404, f"the status of getting {name}")
 
 
 @test("delays one direction, or the other")

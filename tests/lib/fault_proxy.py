@@ -30,6 +30,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 from http_stream import HEAD_MAX, Malformed, has_body, make_chunk, make_frame, read_body, read_frame, read_head
 
@@ -124,6 +125,15 @@ class Half:
     """Half of the answer, then the end. Not for streams, which have no half."""
 
     rst: bool = False
+
+
+@dataclasses.dataclass
+class Lost:
+    """The request comes whole and does not reach the API server, or (answered) it is answered and the client does not hear
+    of it. The connection ends by RST. At that moment `then` is called, on the proxy's thread: it may kill the client."""
+
+    answered: bool = False
+    then: Callable = lambda: None
 
 
 @dataclasses.dataclass
@@ -310,13 +320,17 @@ class _Connection:
         while (head := await read_head(self.client)) is not None:
             exchange = self._begin(head)
             await self.exchanges.put(exchange)
-            answered = isinstance(exchange.fault, Answer)
-            if not answered:
+            lost = isinstance(exchange.fault, Lost) and not exchange.fault.answered
+            kept = lost or isinstance(exchange.fault, Answer)
+            if not kept:
                 stripped = isinstance(exchange.fault, StripUpgrade)
                 await self.up.send(head.without_upgrade() if stripped else head.raw)
             async for piece in read_body(self.client, head):
-                if not answered:
+                if not kept:
                     await self.up.send(piece)
+            if lost:
+                exchange.fault.then()
+                return  # self.end is RST
             if head.upgrades() and await exchange.switched:
                 while piece := await self.client.read(HEAD_MAX):
                     await self.up.send(piece)
@@ -404,7 +418,7 @@ class _Out:
 
     def __init__(self, lane, fault):
         self.lane, self.fault = lane, fault
-        self.held = bytearray() if isinstance(fault, (Half, Hold)) else None
+        self.held = bytearray() if isinstance(fault, (Half, Hold, Lost)) else None
         self.left = fault.after if isinstance(fault, (Cut, Hole)) else None
 
     async def send(self, data):
@@ -432,6 +446,10 @@ class _Out:
         if isinstance(self.fault, Half):
             await self.lane.send(data[: len(data) // 2])
             await self.lane.send(_RST if self.fault.rst else _FIN)
+            await asyncio.Event().wait()
+        if isinstance(self.fault, Lost):
+            self.fault.then()
+            await self.lane.send(_RST)
             await asyncio.Event().wait()
         async with self.fault.turn():
             await self.lane.send(data)
