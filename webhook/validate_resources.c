@@ -91,6 +91,7 @@ static const struct resource_kind *kind_of(const struct review *r)
 void validate_resource(const struct review *r, struct arena *arena, struct decision *ret)
 {
 	const struct resource_kind *k = kind_of(r);
+	*ret = (struct decision){0};
 	if (k == NULL)
 		decision_deny(ret, "Unfit", 400,
 					  arena_printf(arena,

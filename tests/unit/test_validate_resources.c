@@ -25,6 +25,7 @@ static json_t *ask(const char *request, struct handled *h, struct arena *arena)
 	// It is asked for nothing: what profiles are in force doesn't matter.
 	struct world w = {0};
 	world_load(&w, "apiVersion: v1\nkind: Namespace\nmetadata: {name: team-a}\n");
+	memset(h, 0xa5, sizeof(*h)); // as a server's stack may be
 	handle_review(ENDPOINT_VALIDATE_RESOURCES, w.catalog, str_from(text), arena, &out, h);
 	world_release(&w);
 	assert_int_equal(h->status, 200);
