@@ -832,7 +832,13 @@ def _(world):
     check(max(each) <= 30, f"one took {max(each)} writes")
 
 
-# ---- Rights and the proxy, of all that went before
+# ---- All that went before
+
+
+@test("what is in a Secret, Vault's token too, is nowhere else")
+def _(world):
+    check(any(VAULT_TOKEN in texts for texts in world.secrets().values()), "Vault's token is in no Secret")
+    equal(world.leaks(), [], "secrets that are elsewhere")
 
 
 @test("nothing was forbidden that no case meant, and the proxy had no trouble")

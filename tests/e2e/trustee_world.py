@@ -10,11 +10,13 @@ are told apart by the field manager. Nothing here waits for a fixed time.
 
 import contextlib
 import copy
+import datetime
 import json
+import time
 
 from world import P, ROOT, SYSTEM_NAMESPACE, Account, Program, World, documents
 
-from certificates import encode
+from certificates import body_of, decode, encode
 from cluster import USERS
 from fault_proxy import FaultProxy
 from follow import History, Kubelet
@@ -27,6 +29,9 @@ CONTENT = P + "content"  # the annotation of a pod's template
 APPLIED = P + "applied"
 DEPLOYMENT, SERVICE = "trustee-deployment", "kbs-service"
 WAIT_S = 30
+# Of Secrets: what guests, or everybody, may read. The configuration holds Vault's token, which is in a Secret of its own too.
+PUBLIC_KEYS = {"certificate", "tls.crt", "ca.crt", "token.crt", "publicKey", "status", "kbs-config.toml"}
+TRACE_MIN = 16  # shorter texts are found anywhere
 
 RESOURCES = {
     "Namespace": "/api/v1/namespaces",
@@ -116,6 +121,23 @@ def content(object):
     for owner in kept["metadata"].get("ownerReferences", []):
         owner.pop("uid", None)
     return kept
+
+
+def traces(value):
+    """The texts by which a secret value can be told: a key's lines of base64, and the value as it is and in base64."""
+    lines = [line for line in value.splitlines() if len(line) >= TRACE_MIN and not line.startswith("-----")]
+    if "PRIVATE KEY" in value:
+        return {*lines, body_of(value), encode(value)}
+    return {value, encode(value)} if len(value) >= TRACE_MIN else set()
+
+
+def iso(seconds):
+    """As the audit log has it."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="microseconds")[:-6]
+
+
+def is_lease(event):
+    return event.get("objectRef", {}).get("resource") == "leases"
 
 
 # ---- What runs
@@ -370,6 +392,46 @@ class TrusteeWorld(World):
             for event in self.requests()
             if event["responseStatus"]["code"] == 403
             and event.get("objectRef", {}).get("namespace") not in self.forbidden_in
+        ]
+
+    def idle(self, renewals):
+        """What the controllers ask for, but for the Lease, while it is renewed so often."""
+        since = iso(time.time())
+
+        def leases():
+            return [e for e in self.requests(since) if is_lease(e) and e["verb"] == "update"]
+
+        self.cluster.wait_for(lambda: len(leases()) >= renewals, f"the Lease is renewed {renewals} times", WAIT_S)
+        return [f"{e['verb']} {e['requestURI']}" for e in self.requests(since) if not is_lease(e)]
+
+    # Secrets
+
+    def secrets(self):
+        """What was ever in a Secret and is for nobody else's eyes: texts that give it away, by where it was."""
+        found = {}
+        for (ns, name), versions in self.histories["Secret"].versions.items():
+            for version in versions:
+                for key, value in (version.get("data") or {}).items():
+                    if key not in PUBLIC_KEYS and ns != SYSTEM_NAMESPACE:
+                        found.setdefault(f"{ns}/{name} {key}", set()).update(traces(decode(value)))
+        return found
+
+    def told(self):
+        """All that the controllers and the API server tell to whoever may not read Secrets: text by where it is."""
+        for number, controller in enumerate(self.controllers):
+            yield f"log of controller {number}", controller.proc.log.read_text()
+            yield f"metrics of controller {number}", controller.get("/metrics")[1]
+        for kind in RESOURCES:
+            if kind != "Secret":
+                yield f"{kind}s", json.dumps(self.list(kind))
+
+    def leaks(self):
+        told = list(self.told())
+        return [
+            f"{secret} in {place}"
+            for secret, texts in self.secrets().items()
+            for place, text in told
+            if any(part in text for part in texts)
         ]
 
     # What others do
