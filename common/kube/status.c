@@ -9,6 +9,7 @@
 
 #define CAUSES_MAX 3
 #define RETRY_AFTER_MAX_S 86400
+#define SECRET_MESSAGE "the API server's words aren't shown, as they may quote a Secret; its log may tell more"
 #define MESSAGE_MAX ((size_t)2 * ERROR_MSG_MAX) // error_set cuts the rest
 
 int kube_status_errno(int http, const char *reason)
@@ -112,11 +113,20 @@ static int seconds_of(const json_t *details)
 	return s <= 0 ? 0 : s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (int)s;
 }
 
+// A refused body is quoted in what is said of it, data of a Secret with it. What names only objects, users and fields may be told.
+static bool may_quote(const char *request, int http)
+{
+	if (strstr(request, "/secrets") == NULL)
+		return true;
+	return http == 401 || http == 403 || http == 404 || http == 409 || http == 410 || http == 429;
+}
+
 int kube_status_read(int http, const json_t *body, const char *request, struct kube_status *ret, struct error *err)
 {
 	const json_t *status = is_status(body) ? body : NULL;
 	const json_t *details = json_object_get(status, "details");
-	const char *message = text_of(status, "message");
+	bool quote = may_quote(request, http);
+	const char *message = quote ? text_of(status, "message") : SECRET_MESSAGE;
 	*ret = (struct kube_status){.http = http, .retry_after_s = seconds_of(details)};
 	(void)snprintf(ret->reason, sizeof(ret->reason), "%s", text_of(status, "reason"));
 	text_sanitize(ret->reason);
@@ -129,7 +139,8 @@ int kube_status_read(int http, const json_t *body, const char *request, struct k
 		buf_addz(&out, ": ");
 		add_line(&out, message);
 	}
-	add_causes(&out, message, json_object_get(details, "causes"));
+	if (quote)
+		add_causes(&out, message, json_object_get(details, "causes"));
 	buf_addz(&out, remedy(http));
 	// An API server always says why: something else answered.
 	const char *stranger =

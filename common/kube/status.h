@@ -14,7 +14,8 @@ struct kube_status {
 
 // Reads body, which may be NULL or no Status at all (a proxy's page). request: what was asked, such as
 // "PATCH /apis/...". Fills *ret and err, whose message carries request, status, reason, message and up to three causes
-// (field: message), and whose code is the errno below. Returns -err->code.
+// (field: message), and whose code is the errno below. Returns -err->code. Of requests about Secrets no message is carried that
+// may quote one.
 int kube_status_read(int http, const json_t *body, const char *request, struct kube_status *ret, struct error *err)
 	__attribute__((nonnull(3, 4, 5)));
 

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include <jansson.h>
@@ -86,6 +87,39 @@ static void test_read(void **state)
 	assert_int_equal(status.http, c->http);
 	assert_string_equal(status.reason, c->reason);
 	assert_int_equal(status.retry_after_s, c->retry_after_s);
+}
+
+struct secret_case {
+	const char *name;
+	const char *request;
+	int http;
+	bool quoted;
+};
+
+static struct secret_case secret_cases[] = {
+	{"secret: what is refused isn't quoted", "PATCH /api/v1/namespaces/a/secrets/b", 422, false},
+	{"secret: nor what can't be read", "POST /api/v1/namespaces/a/secrets", 400, false},
+	{"secret: nor a fault of the server's", "PATCH /api/v1/namespaces/a/secrets/b", 500, false},
+	{"secret: nor of a list", "GET /api/v1/secrets", 500, false},
+	{"secret: what is forbidden is told", "PATCH /api/v1/namespaces/a/secrets/b", 403, true},
+	{"secret: and a conflict", "PATCH /api/v1/namespaces/a/secrets/b", 409, true},
+	{"secret: and what isn't there", "GET /api/v1/namespaces/a/secrets/b", 404, true},
+	{"secret: a ConfigMap is none", "PATCH /api/v1/namespaces/a/configmaps/b", 422, true},
+};
+
+static void test_secret(void **state)
+{
+	const struct secret_case *c = *state;
+	json_auto_t *body =
+		json_loads(STATUS("R", "message", ",\"details\":{\"causes\":[" CAUSE("field", "cause") "]}"), 0, NULL);
+	assert_non_null(body);
+	struct kube_status status;
+	struct error err = {0};
+	assert_true(kube_status_read(c->http, body, c->request, &status, &err) < 0);
+	assert_string_equal(status.reason, "R");
+	assert_non_null(strstr(err.msg, c->request));
+	assert_non_null(strstr(err.msg, c->quoted ? "R: message; field: cause" : "may quote a Secret"));
+	assert_int_equal(strstr(err.msg, "cause") != NULL, c->quoted);
 }
 
 // A reason, message and causes of any length end where the error does, with all its parts in order.
@@ -176,6 +210,7 @@ int main(void)
 	struct tests t = {0};
 	ADD_TABLE(&t, read_cases, test_read);
 	tests_add(&t, "read: long", test_read_long, NULL);
+	ADD_TABLE(&t, secret_cases, test_secret);
 	ADD_TABLE(&t, errno_cases, test_errno);
 	ADD_TABLE(&t, transient_cases, test_transient);
 	return tests_run("kube_status", &t);
