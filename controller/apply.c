@@ -61,7 +61,21 @@ static int patch_first(struct kube_client *client, struct apply_item *x, const j
 	return apply(client, x, object);
 }
 
-// What upstream's operator had set in it is ours from now on, and goes where it isn't rendered.
+// What upstream's operator had set in it is ours from now on, and goes where it isn't rendered. Before anything is applied:
+// else pods would run for a moment with both what was and what is to be.
+static int apply_over(struct kube_client *client, struct apply_item *x)
+{
+	json_auto_t *nothing = json_object();
+	// It is answered with the object as it is: to read it, there need be no right.
+	int rc = kube_patch_merge(client, x->resource, x->ns, kube_name(x->object), NULL, nothing, &x->answer, &x->err);
+	if (rc < 0)
+		return rc == -ENOENT ? apply(client, x, x->object) : rc;
+	json_auto_t *patch = takeover_patch(x->answer);
+	free_answer(x);
+	return patch != NULL ? patch_first(client, x, patch) : apply(client, x, x->object);
+}
+
+// One that nobody has said it was upstream's.
 static int take_over(struct kube_client *client, struct apply_item *x)
 {
 	json_auto_t *patch = takeover_patch(x->answer);
@@ -83,7 +97,7 @@ static void *run_lane(void *arg)
 	struct lanes *l = arg;
 	for (size_t i = atomic_fetch_add(&l->next, 1); i < l->n; i = atomic_fetch_add(&l->next, 1)) {
 		struct apply_item *x = &l->v[i];
-		x->rc = apply(l->client, x, x->object);
+		x->rc = x->take_over ? apply_over(l->client, x) : apply(l->client, x, x->object);
 		for (int tries = 0; x->rc == -EINVAL && tries < EMPTIED_TRIES; tries++)
 			x->rc = apply_without_emptied(l->client, x);
 		if (x->rc == 0)

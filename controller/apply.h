@@ -3,6 +3,7 @@
 #define COCO_CONTROLLER_APPLY_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/error.h"
 #include "common/kube/client.h"
@@ -13,6 +14,7 @@ struct apply_item {
 	const struct kube_resource *resource;
 	const char *ns;
 	const json_t *object; // as rendered; borrowed
+	bool take_over;       // it may be upstream's: what that has set and isn't rendered goes with this apply
 	json_t *answer;       // new: as the API server has it now; NULL on failure
 	json_t *between;      // new: its resourceVersions on the way, where it took several writes; or NULL
 	int rc;               // 0 or -errno

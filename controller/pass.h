@@ -28,6 +28,7 @@ struct pass {
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each
 	bool held_back;                   // something isn't as rendered, and a remark says so
 	bool failed;                      // something was refused: try again later
+	bool taking_over;                 // it was upstream's, and not all of it is ours yet
 	int64_t not_after_s;
 	int64_t again_ms; // 0: never
 };

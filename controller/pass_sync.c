@@ -157,6 +157,9 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 	ret->verdict = drift_judge(ret->live, digested, policy, was_applied(owner, want), &where);
 	json_decref(digested);
 	ret->where = xstrdup(buf_z(&where));
+	// What upstream had set in it may be there still, beside all that is ours.
+	if (p->taking_over)
+		ret->verdict = DRIFT_NEW;
 	if (ret->verdict == DRIFT_REPORT)
 		report_drift(p, ret);
 	if (ret->verdict == DRIFT_NONE || ret->live != NULL || was_applied(owner, want))
@@ -240,8 +243,8 @@ static int apply_changes(struct pass *p, struct change *v, size_t n, const json_
 		if (v[i].verdict != DRIFT_NEW && v[i].verdict != DRIFT_REPAIR)
 			continue;
 		of[nitems] = &v[i];
-		items[nitems++] =
-			(struct apply_item){.resource = v[i].want->resource, .ns = p->ns, .object = body_of(p, v[i].want)};
+		items[nitems++] = (struct apply_item){
+			.resource = v[i].want->resource, .ns = p->ns, .object = body_of(p, v[i].want), .take_over = p->taking_over};
 	}
 	apply_all(p->t->config.client, items, nitems);
 	int rc = 0;

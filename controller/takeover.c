@@ -41,29 +41,47 @@ static void add_fields(json_t *to, const json_t *fields)
 	}
 }
 
+// All of it its own: what it shared with a Secret would be wiped with that.
+static json_t *new_entry(const json_t *like)
+{
+	json_t *entry = json_made(json_deep_copy(like));
+	json_put(entry, "manager", json_string(MANAGED_BY));
+	json_put(entry, "operation", json_string("Apply"));
+	json_put(entry, "fieldsV1", json_object());
+	return entry;
+}
+
 json_t *takeover_patch(const json_t *object)
 {
 	const json_t *entries = json_object_get(json_object_get(object, "metadata"), "managedFields");
 	json_t *rest = json_made(json_array());
 	json_t *fields = json_made(json_object());
 	json_t *ours = NULL;
+	const json_t *theirs = NULL;
 	size_t i = 0;
 	const json_t *entry = NULL;
 	json_array_foreach (entries, i, entry) {
 		if (is_upstreams(entry)) {
 			add_fields(fields, json_object_get(entry, "fieldsV1"));
+			theirs = entry;
 			continue;
 		}
 		json_t *copy = json_made(json_deep_copy(entry));
 		(void)json_array_append_new(rest, copy);
 		if (is_ours(entry))
-			ours = json_object_get(copy, "fieldsV1");
+			ours = copy;
 	}
-	// A status that upstream wrote into the same entry is nothing that we apply here.
+	// A status that upstream wrote into the same entry is nothing that we apply here. Finalizers are others' business, whoever
+	// has created an object with them.
 	(void)json_object_del(fields, "f:status");
+	(void)json_object_del(json_object_get(fields, "f:metadata"), "f:finalizers");
 	json_t *patch = NULL;
-	if (ours != NULL && json_object_size(fields) > 0) {
-		add_fields(ours, fields);
+	if (json_object_size(fields) > 0) {
+		if (ours == NULL) {
+			ours = new_entry(theirs);
+			(void)json_array_append_new(rest, ours);
+		}
+		add_fields(json_object_get(ours, "fieldsV1"), fields);
 		patch = json_made(json_pack("{s:{s:s, s:O}}", "metadata", "resourceVersion", kube_resource_version(object),
 									"managedFields", rest));
 	}

@@ -3,14 +3,14 @@
 // Server-side apply removes a field only where its last owner gives it up: what upstream's operator once wrote, such as the
 // init container of its Deployment or the log level of its KbsConfig, would stay for ever. So its entry in managedFields is
 // made part of ours, and the next apply takes away what isn't rendered. What others own, such as an admin's own changes,
-// stays theirs.
+// stays theirs, and finalizers stay.
 #ifndef COCO_CONTROLLER_TAKEOVER_H
 #define COCO_CONTROLLER_TAKEOVER_H
 
 #include <jansson.h>
 
-// A merge patch (new) for an object as the API server answered our apply, managedFields included: after it, apply again.
-// NULL: upstream's operator owns nothing in it.
+// A merge patch (new) for an object as the API server has it, managedFields included: after it, apply. NULL: upstream's operator
+// owns nothing in it.
 json_t *takeover_patch(const json_t *object) __attribute__((warn_unused_result, nonnull));
 
 #endif

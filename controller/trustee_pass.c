@@ -17,6 +17,8 @@
 #define REFUSED_FIRST_MS ((int64_t)1000)
 #define REFUSED_DOUBLINGS 9
 #define UPSTREAM_FINALIZER "kbsconfig.confidentialcontainers.org/finalizer"
+// Of a KbsConfig that was upstream's, until all of it is ours: where we are stopped halfway, the next pass goes on.
+#define ANNOTATION_TAKING_OVER NAME_GROUP "/taking-over"
 
 // ---- The TrusteeConfig's objects
 
@@ -49,6 +51,24 @@ static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t r
 	s->ca = TAKE_PTR(r->ca);
 }
 
+static json_t *kbs_config_now(const struct pass *p)
+{
+	CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
+	return view_get(p->t->view, &KUBE_KBS_CONFIGS, p->ns, name);
+}
+
+static json_t *generation_of(const json_t *object)
+{
+	return json_object_get(json_object_get(object, "metadata"), "generation");
+}
+
+// Whether the KbsConfig is another one than the pass has begun with.
+static bool was_rewritten(const struct pass *p)
+{
+	json_auto_t *now = kbs_config_now(p);
+	return p->kbs != NULL && json_equal(generation_of(p->kbs), generation_of(now)) == 0;
+}
+
 static int render_trustee(struct pass *p, struct error *err)
 {
 	struct trustee_state *s = p->state;
@@ -78,7 +98,9 @@ static int render_trustee(struct pass *p, struct error *err)
 	if (rc < 0)
 		return rc;
 	keep_rendering(p, &r, remarks_before);
-	if (!p->failed)
+	// A remark about the KbsConfig is about the one that was read: where that was changed, it is looked at once more.
+	bool stale = p->remarks.n > remarks_before && was_rewritten(p);
+	if (!p->failed && !stale)
 		pass_version(p, s->version);
 	return 0;
 }
@@ -111,31 +133,54 @@ static int do_trustee(struct pass *p, struct error *err)
 
 // ---- The pass
 
-// Upstream's operator waits for its finalizer to be removed by itself, which isn't there any more.
-static int drop_upstream_finalizer(struct pass *p, struct error *err)
+static json_t *finalizers_of(const json_t *object)
 {
-	const json_t *finalizers = json_object_get(json_object_get(p->kbs, "metadata"), "finalizers");
-	json_t *rest = json_array();
+	return json_object_get(json_object_get(object, "metadata"), "finalizers");
+}
+
+static bool has_upstream_finalizer(const json_t *kbs)
+{
 	size_t i = 0;
-	json_t *finalizer = NULL;
-	json_array_foreach (finalizers, i, finalizer)
-		if (strcmp(json_string_value(finalizer), UPSTREAM_FINALIZER) != 0)
-			(void)json_array_append(rest, finalizer);
-	if (json_array_size(rest) == json_array_size(finalizers)) {
-		json_decref(rest);
-		return 0;
-	}
-	json_auto_t *patch =
-		json_pack("{s:{s:o, s:s}}", "metadata", "finalizers", rest, "resourceVersion", kube_resource_version(p->kbs));
+	const json_t *finalizer = NULL;
+	json_array_foreach (finalizers_of(kbs), i, finalizer)
+		if (strcmp(json_string_value(finalizer), UPSTREAM_FINALIZER) == 0)
+			return true;
+	return false;
+}
+
+static int patch_metadata(struct pass *p, const json_t *patch, struct error *err)
+{
 	json_t *answer = NULL;
 	int rc =
 		kube_patch_merge(p->t->config.client, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), NULL, patch, &answer, err);
 	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+		return rc == -ENOENT ? 0 : pass_refused(p, rc, err);
 	view_wrote(p->t->view, &KUBE_KBS_CONFIGS, p->ns, kube_name(p->kbs), p->kbs, /* between= */ NULL, answer);
 	json_decref(p->kbs);
 	p->kbs = answer;
 	return 0;
+}
+
+// Upstream's operator waits for its finalizer to be removed by itself, which isn't there any more. An annotation takes its
+// place, which nobody's end waits for.
+static int drop_upstream_finalizer(struct pass *p, struct error *err)
+{
+	json_t *rest = json_array();
+	size_t i = 0;
+	json_t *finalizer = NULL;
+	json_array_foreach (finalizers_of(p->kbs), i, finalizer)
+		if (strcmp(json_string_value(finalizer), UPSTREAM_FINALIZER) != 0)
+			(void)json_array_append(rest, finalizer);
+	json_auto_t *patch = json_pack("{s:{s:o, s:s, s:{s:s}}}", "metadata", "finalizers", rest, "resourceVersion",
+								   kube_resource_version(p->kbs), "annotations", ANNOTATION_TAKING_OVER, "true");
+	return patch_metadata(p, patch, err);
+}
+
+static int note_taken_over(struct pass *p, struct error *err)
+{
+	json_auto_t *patch = json_pack("{s:{s:s, s:{s:n}}}", "metadata", "resourceVersion", kube_resource_version(p->kbs),
+								   "annotations", ANNOTATION_TAKING_OVER);
+	return patch_metadata(p, patch, err);
 }
 
 static bool is_being_deleted(const json_t *object)
@@ -190,9 +235,9 @@ static int make(struct pass *p, struct error *err)
 		int rc = do_trustee(p, err);
 		if (rc < 0)
 			return rc;
-		CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
+		json_t *kbs = kbs_config_now(p);
 		json_decref(p->kbs);
-		p->kbs = view_get(p->t->view, &KUBE_KBS_CONFIGS, p->ns, name);
+		p->kbs = kbs;
 		decode_kbs(p, true);
 	}
 	return p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
@@ -229,6 +274,8 @@ static int make_and_report(struct pass *p, struct error *err)
 	int rc = make(p, err);
 	if (rc == 1)
 		return 0; // what it refers to isn't listed yet
+	if (rc == 0 && p->taking_over && p->kbs_spec != NULL && !p->failed)
+		rc = note_taken_over(p, err);
 	struct reach reach = {0};
 	if (rc == 0 && p->kbs_spec != NULL)
 		reach = pass_find_reach(p, &p->remarks);
@@ -268,11 +315,21 @@ static int wait_for_secrets(struct pass *p, struct error *err)
 	return rc < 0 ? rc : pass_report(p, &nowhere, err);
 }
 
+// What goes isn't made any more; where something keeps it, the status says what.
+static int let_go(struct pass *p, struct error *err)
+{
+	const struct reach nowhere = {0};
+	return p->failed ? pass_report(p, &nowhere, err) : 0;
+}
+
 static int run(struct pass *p, struct error *err)
 {
-	int rc = p->kbs != NULL ? drop_upstream_finalizer(p, err) : 0;
-	if (rc < 0 || is_being_deleted(p->object))
+	int rc = p->kbs != NULL && has_upstream_finalizer(p->kbs) ? drop_upstream_finalizer(p, err) : 0;
+	if (rc < 0)
 		return rc;
+	if (is_being_deleted(p->object))
+		return let_go(p, err);
+	p->taking_over = p->kbs != NULL && kube_annotation(p->kbs, ANNOTATION_TAKING_OVER) != NULL;
 	rc = view_use(p->t->view, p->state->key, p->ns, p->state->config_maps, err);
 	if (rc == 1)
 		return wait_for_secrets(p, err);

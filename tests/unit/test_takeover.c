@@ -23,7 +23,14 @@ static struct takeover_case cases[] = {
 	{"upstream's becomes ours", OURS "," UPSTREAM("manager"), BOTH},
 	{"so under its other name", UPSTREAM("trustee-operator") "," OURS, BOTH},
 	{"an admin's stays", OURS "," ADMINS "," UPSTREAM("manager"), BOTH "," ADMINS},
-	{"before ours there is nothing to add to", UPSTREAM("manager"), NULL},
+	{"before there is any of ours, one is made", UPSTREAM("manager"),
+	 "{\"manager\":\"coco-controller\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:spec\":{\"f:a\":{},\"f:c\":{}}}}"},
+	{"that is like upstream's",
+	 "{\"manager\":\"manager\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"time\":\"t\",\"fieldsType\":"
+	 "\"FieldsV1\","
+	 "\"fieldsV1\":{\"f:data\":{}}}",
+	 "{\"manager\":\"coco-controller\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"time\":\"t\","
+	 "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{}}}"},
 	{"upstream's status stays",
 	 OURS
 	 ",{\"manager\":\"manager\",\"operation\":\"Update\",\"subresource\":\"status\",\"fieldsV1\":{\"f:status\":{}}}",
@@ -31,6 +38,11 @@ static struct takeover_case cases[] = {
 	{"a status in the same entry is nothing of ours",
 	 OURS ",{\"manager\":\"manager\",\"operation\":\"Update\",\"fieldsV1\":{\"f:status\":{},\"f:spec\":{\"f:c\":{}}}}",
 	 BOTH},
+	{"finalizers stay",
+	 OURS ",{\"manager\":\"manager\",\"operation\":\"Update\",\"fieldsV1\":{\"f:metadata\":{\"f:finalizers\":{}},"
+		  "\"f:spec\":{\"f:c\":{}}}}",
+	 "{\"manager\":\"coco-controller\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:spec\":{\"f:a\":{},\"f:c\":{}},"
+	 "\"f:metadata\":{}}}"},
 	{"one that applies is somebody else",
 	 OURS ",{\"manager\":\"manager\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:spec\":{\"f:c\":{}}}}", NULL},
 	{"no entries", "", NULL},
