@@ -73,6 +73,7 @@ def suites(python):
     yield "e2e/render", [system, "tests/e2e/test_render.py", *render], 600
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
     yield "e2e/trustee", [system, "tests/e2e/test_trustee.py", "build/bin/coco-controller"], 600
+    yield "e2e/trustee-faults", [system, "tests/e2e/test_trustee_faults.py", "build/bin/coco-controller"], 900
     yield "e2e/trustee-kills", [system, "tests/e2e/test_trustee_kills.py", "build/bin/coco-controller"], 900
     yield "e2e/trustee-drift", [system, "tests/e2e/test_trustee_drift.py", "build/bin/coco-controller"], 600
     yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600

@@ -1,5 +1,6 @@
 """What the Trustee suites about faults share: whole states to compare, and a controller that dies while it writes."""
 
+import difflib
 import http.client
 import itertools
 import json
@@ -78,6 +79,11 @@ def plain(kind, object):
             port.pop("nodePort", None)
     if kind == "Deployment":
         kept["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+        pod = kept["spec"]["template"]["spec"]
+        pod["volumes"].sort(key=lambda volume: volume["name"])  # server-side apply leaves what is there in its order
+        for container in pod["containers"]:
+            container["volumeMounts"].sort(key=lambda mount: mount["mountPath"])
+            container.get("env", []).sort(key=lambda variable: variable["name"])
     return kept
 
 
@@ -107,12 +113,19 @@ def without_digests(found, fresh=()):
     return states
 
 
+def renamed(found, ns):
+    """The state with another name for the namespace, which must be no part of another word."""
+    text = json.dumps([[*key, value] for key, value in found.items()])
+    return {(kind, name): value for kind, name, value in json.loads(text.replace(ns, "NAMESPACE"))}
+
+
 def same_state(got, want, what):
     """Fails with the first difference."""
     equal(sorted(got), sorted(want), f"{what}: the objects")
     for key in want:
         if got[key] != want[key]:
-            print(f"--- {json.dumps(want[key], sort_keys=True)}\n+++ {json.dumps(got[key], sort_keys=True)}")
+            texts = [json.dumps(one[key], sort_keys=True, indent=1).splitlines() for one in (want, got)]
+            print("\n".join(difflib.unified_diff(*texts, lineterm="", n=2)))
         check(got[key] == want[key], f"{what}: {' '.join(key)} differs")
 
 

@@ -7,7 +7,6 @@ real API server, behind a proxy that kills it.
 """
 
 import itertools
-import json
 import time
 
 from fault_world import (
@@ -15,6 +14,7 @@ from fault_world import (
     FaultWorld,
     check_ready_was_whole,
     newest,
+    renamed,
     revision,
     same_state,
     settled,
@@ -96,12 +96,6 @@ def create_again_and_again(world, what, make):
     wanted = {}
     equal(once(0), 0, "how often it died undisturbed")
     at_each_write(what, once)
-
-
-def renamed(found, ns):
-    """The state with another name for the namespace."""
-    text = json.dumps([[*key, value] for key, value in found.items()])
-    return {(kind, name): value for kind, name, value in json.loads(text.replace(ns, "NAMESPACE"))}
 
 
 @test("created as Permissive")
