@@ -18,6 +18,10 @@
 #define AHEAD 57 // the bits that are surely there when eight bytes are read from any bit on
 // What is looked at together: `,"`, a key, `":`, and a string.
 #define ROOM (2 + AHEAD + 7 + 2 + 1 + AHEAD + 7 + 1)
+// The last bytes of a text are marked as stops where no quote is among them, as in most: they are brackets. Then runs end
+// before them, and what is looked at from further ahead is inside the text, though ROOM does not follow.
+#define TAIL 3
+#define LOOKED_AT_ONCE ((size_t)4 * JSON_BLOCK)
 #define LIKELY(x) __builtin_expect((x), 1)
 
 // A string as it stands in the text.
@@ -28,31 +32,41 @@ struct scanned {
 	bool rewrite; // with an escape that is not the only way to write its character
 };
 
-static inline __attribute__((always_inline)) void look_at_block(struct json_read *r, size_t i, const char *p)
+static inline __attribute__((always_inline)) void look_at(struct json_read *r, size_t i, const char *p)
 {
-	uint32_t mask;
-	uint16_t stops = htole16((uint16_t)json_stops_unescaped(p, &mask));
-	uint16_t escaped = htole16((uint16_t)mask);
-	memcpy(r->stops + 2 * i, &stops, sizeof(stops));
-	memcpy(r->escaped + 2 * i, &escaped, sizeof(escaped));
+	uint64_t stops = htole64(json_stops_unescaped_4(p));
+	memcpy(r->stops + i / 8, &stops, sizeof(stops));
+}
+
+// The same for where there may be no bytes beside these n. What follows them is a stop.
+static void look_at_copy(struct json_read *r, size_t i, const char *p, size_t n)
+{
+	char copy[1 + LOOKED_AT_ONCE] = {p > r->start ? p[-1] : ' '};
+	memcpy(copy + 1, p, n);
+	look_at(r, i, copy + 1);
 }
 
 // Looks at the text from p on, inside a string or not: what matters is only what stands before a quote.
 static __attribute__((noinline)) void move_window(struct json_read *r, const char *p)
 {
 	size_t left = (size_t)(r->end - p);
-	size_t blocks = (left < JSON_WINDOW ? left : JSON_WINDOW) / JSON_BLOCK;
-	if (blocks * JSON_BLOCK <= ROOM)
+	size_t n = left < JSON_WINDOW ? left : JSON_WINDOW;
+	bool to_end = n == left && n > TAIL && memchr(r->end - TAIL, '"', TAIL) == NULL;
+	size_t room = to_end ? TAIL + 1 : ROOM;
+	if (n <= room)
 		return;
-	// Of the first block, there may be no byte before it.
-	char first[1 + JSON_BLOCK];
-	first[0] = p > r->start ? p[-1] : ' ';
-	memcpy(first + 1, p, JSON_BLOCK);
-	look_at_block(r, 0, first + 1);
-	for (size_t i = 1; i < blocks; i++)
-		look_at_block(r, i, p + i * JSON_BLOCK);
+	size_t i = 0;
+	if (p == r->start && n >= LOOKED_AT_ONCE) {
+		look_at_copy(r, 0, p, LOOKED_AT_ONCE);
+		i = LOOKED_AT_ONCE;
+	}
+	for (; n - i >= LOOKED_AT_ONCE; i += LOOKED_AT_ONCE)
+		look_at(r, i, p + i);
+	look_at_copy(r, i, p + i, n - i);
+	for (size_t at = n - TAIL; to_end && at < n; at++)
+		r->stops[at / 8] |= (unsigned char)(1U << at % 8);
 	r->window = p;
-	r->roomy = p + blocks * JSON_BLOCK - ROOM;
+	r->roomy = p + n - room;
 }
 
 // A new window where p is near the end of this one.
@@ -62,24 +76,18 @@ static inline void look_ahead(struct json_read *r, const char *p)
 		move_window(r, p);
 }
 
-static inline uint64_t bits_from(const unsigned char *bits, size_t at)
-{
-	uint64_t eight;
-	memcpy(&eight, bits + at / 8, sizeof(eight));
-	return le64toh(eight) >> at % 8;
-}
-
-// The bytes from p on before the first stop: AHEAD or more where there is none near.
+// The bytes from p on before the first stop: AHEAD or more where there is none near, and then nobody may look there.
 static inline __attribute__((always_inline)) size_t run_unescaped(const struct json_read *r, const char *p)
 {
-	uint64_t stops = bits_from(r->stops, (size_t)(p - r->window));
-	return (unsigned)__builtin_ctzll(stops | (uint64_t)1 << 63);
+	size_t at = (size_t)(p - r->window);
+	uint64_t stops;
+	memcpy(&stops, r->stops + at / 8, sizeof(stops));
+	return (unsigned)__builtin_ctzll(le64toh(stops) >> at % 8 | (uint64_t)1 << 63);
 }
 
-// Whether no escape is among the n bytes at p.
-static inline __attribute__((always_inline)) bool is_plain(const struct json_read *r, const char *p, size_t n)
+static inline bool is_plain(struct str s)
 {
-	return (bits_from(r->escaped, (size_t)(p - r->window)) & ~(~(uint64_t)0 << n)) == 0;
+	return memchr(s.p, '\\', s.n) == NULL;
 }
 
 void json_read_init(struct json_read *r, struct str text, struct arena *arena, struct error *err)
@@ -363,16 +371,9 @@ static __attribute__((noinline)) struct str canonical_key(struct json_read *r, s
 	return (struct str){key + 1, text.n - 2};
 }
 
-// Most keys differ from all before them in this: one of 64 bits, by length and some characters. A key stands in quotes,
-// so that an empty one has bytes beside it, too.
-static inline unsigned key_mark(struct str key)
+static inline uint64_t key_mark(struct str key)
 {
-	return ((unsigned)key.n + (unsigned char)key.p[key.n / 2] * 5U + (unsigned char)*(key.p + key.n - 1) * 11U) % 64;
-}
-
-static inline bool is_marked(uint64_t marks, unsigned mark)
-{
-	return marks >> mark & 1;
+	return json_key_mark(*(key.p + key.n - 1), key.n);
 }
 
 // Whether `key` is among the n at `keys`; those of a large object are compared when it ends.
@@ -397,9 +398,9 @@ static void grow_keys(struct json_read *r)
 
 static void remember_key(struct json_read *r, struct json_level *l, struct str key, const char **at)
 {
-	unsigned mark = key_mark(key);
-	bool known = is_marked(l->key_marks, mark) && known_key(r->keys + l->first_key, r->nkeys - l->first_key, key);
-	l->key_marks |= (uint64_t)1 << mark;
+	uint64_t mark = key_mark(key);
+	bool known = (l->key_marks & mark) != 0 && known_key(r->keys + l->first_key, r->nkeys - l->first_key, key);
+	l->key_marks |= mark;
 	if (!LIKELY(r->nkeys < r->keys_cap))
 		grow_keys(r);
 	r->keys[r->nkeys++] = key;
@@ -470,36 +471,43 @@ static inline bool pair_at(const char *p, const char pair[2])
 	return is == wanted;
 }
 
-// A member's head as it stands in compact text: `,"key":`, without the comma where it is the first (comma 0), the key
-// short and plain. NULL where it is another; else its value.
-static inline __attribute__((always_inline)) const char *compact_key(const struct json_read *r, const char *p,
-																	 size_t comma, struct str *ret_key)
+// A member's head as it stands in compact text: `,"key":`, without the comma where it is the first, and the key short.
+// NULL where it is another; else its value.
+static inline __attribute__((always_inline)) const char *
+compact_head(const struct json_read *r, const struct json_level *l, const char *p, struct str *ret_key)
 {
-	if (p >= r->roomy || (comma > 0 && *p != ',') || p[comma] != '"')
+	bool first = r->nkeys == l->first_key;
+	if (p >= r->roomy || !(first ? *p == '"' : pair_at(p, ",\"")))
 		return NULL;
-	ret_key->p = p + comma + 1;
-	ret_key->n = run_unescaped(r, ret_key->p);
-	p = ret_key->p + ret_key->n;
-	return LIKELY(pair_at(p, "\":") && ret_key->n < AHEAD && is_plain(r, ret_key->p, ret_key->n)) ? p + 2 : NULL;
+	p += first ? 1 : 2;
+	*ret_key = (struct str){p, run_unescaped(r, p)};
+	const char *end = p + ret_key->n;
+	return LIKELY(ret_key->n < AHEAD) && LIKELY(pair_at(end, "\":")) ? end + 2 : NULL;
 }
 
 // Any member, or the object's end. ret_escapes: its key, the last of keys[] then, has escapes.
 static __attribute__((noinline)) bool next_key(struct json_read *r, struct json_level *l, const char **at,
 											   bool *ret_escapes)
 {
-	if (!next_element(r, l, '}', at))
-		return false;
-	if (peek_at(r, at) != '"') {
-		*at = fail_at(r, *at, "expected a key in double quotes");
-		return false;
+	struct str key;
+	const char *value = compact_head(r, l, *at, &key);
+	if (value != NULL) {
+		*at = value - 1;
+		*ret_escapes = !is_plain(key);
+	} else {
+		if (!next_element(r, l, '}', at))
+			return false;
+		if (peek_at(r, at) != '"') {
+			*at = fail_at(r, *at, "expected a key in double quotes");
+			return false;
+		}
+		struct scanned s = scan_string(r, at);
+		if (s.raw.p == NULL)
+			return false;
+		key = s.rewrite ? canonical_key(r, s.raw) : s.raw;
+		*ret_escapes = s.escapes;
 	}
-	struct scanned key = scan_string(r, at);
-	if (key.raw.p == NULL)
-		return false;
-	if (key.rewrite)
-		key.raw = canonical_key(r, key.raw);
-	*ret_escapes = key.escapes;
-	remember_key(r, l, key.raw, at);
+	remember_key(r, l, key, at);
 	if (peek_at(r, at) != ':') {
 		*at = fail_at(r, *at, "expected ':'");
 		return false;
@@ -527,6 +535,16 @@ static __attribute__((noinline)) bool next_key_slowly(struct json_read *r, struc
 	return true;
 }
 
+// Remembers a key of the innermost object that is surely new; false: it may not be.
+static inline bool remember_new_key(struct json_read *r, struct json_level *l, struct str key, uint64_t mark)
+{
+	if ((l->key_marks & mark) != 0 || r->nkeys == r->keys_cap)
+		return false;
+	l->key_marks |= mark;
+	r->keys[r->nkeys++] = key;
+	return true;
+}
+
 // Here for the many keys that are simple and surely new. After a fault there is no text left for any.
 bool json_next_key(struct json_read *r, struct str *ret_key)
 {
@@ -534,14 +552,9 @@ bool json_next_key(struct json_read *r, struct str *ret_key)
 	struct str key;
 	if (leaves_compactly(r, l, &r->p, '}'))
 		return false;
-	const char *value = compact_key(r, r->p, r->nkeys > l->first_key, &key);
-	if (!LIKELY(value != NULL && r->nkeys < r->keys_cap))
+	const char *value = compact_head(r, l, r->p, &key);
+	if (!LIKELY(value != NULL && is_plain(key) && remember_new_key(r, l, key, key_mark(key))))
 		return next_key_slowly(r, ret_key);
-	unsigned mark = key_mark(key);
-	if (!LIKELY(!is_marked(l->key_marks, mark)))
-		return next_key_slowly(r, ret_key);
-	l->key_marks |= (uint64_t)1 << mark;
-	r->keys[r->nkeys++] = key;
 	r->p = value;
 	*ret_key = key;
 	return true;
@@ -549,18 +562,24 @@ bool json_next_key(struct json_read *r, struct str *ret_key)
 
 bool json_next_item(struct json_read *r)
 {
-	if (leaves_compactly(r, r->top, &r->p, ']'))
+	struct json_level *l = r->top;
+	if (leaves_compactly(r, l, &r->p, ']'))
 		return false;
-	return r->fault == JSON_FAULT_NONE && next_item(r, r->top, &r->p);
+	if (LIKELY(r->p < r->roomy && *r->p == ',' && l->items > 0)) {
+		r->p++;
+		l->items++;
+		return true;
+	}
+	return r->fault == JSON_FAULT_NONE && next_item(r, l, &r->p);
 }
 
-// The length, quotes included, of a string at p that is short and plain; 0 where there is none.
+// The length, quotes included, of a string at p that is short and has no escape but \"; 0 where there is none.
 static inline __attribute__((always_inline)) size_t short_string(const struct json_read *r, const char *p)
 {
 	if (p >= r->roomy || *p != '"')
 		return 0;
 	size_t n = run_unescaped(r, p + 1);
-	return LIKELY(p[1 + n] == '"' && n < AHEAD && is_plain(r, p + 1, n)) ? n + 2 : 0;
+	return LIKELY(n < AHEAD) && LIKELY(p[1 + n] == '"') ? n + 2 : 0;
 }
 
 static __attribute__((noinline)) struct str read_string_slowly(struct json_read *r)
@@ -582,7 +601,8 @@ struct str json_read_string(struct json_read *r)
 	if (n == 0)
 		return read_string_slowly(r);
 	r->p = p + n;
-	return (struct str){p + 1, n - 2};
+	struct str s = {p + 1, n - 2};
+	return LIKELY(is_plain(s)) ? s : json_unescape(r->arena, s);
 }
 
 struct str json_read_scalar_text(struct json_read *r)
@@ -613,109 +633,112 @@ struct walk {
 	uint64_t marks;       // of l: its key_marks are behind
 	struct str *key;      // where the next key goes
 	const struct str *keys_end;
+	bool at_value; // before a value; else after one, or in a container of which nothing is read
 };
 
 // Into the container that begins at p. false, and nothing is done: it is the deepest, where `{}` is a fault.
 static inline bool walk_into(const struct json_read *r, struct walk *w, bool object)
 {
-	if (w->l + 1 == r->level + JSON_DEPTH_MAX)
+	if (w->p >= r->roomy || w->l + 1 == r->level + JSON_DEPTH_MAX)
 		return false;
 	w->l->key_marks = w->marks;
-	*++w->l = (struct json_level){.object = object, .first_key = (size_t)(w->key - r->keys)};
+	w->l++;
+	w->l->first_key = (size_t)(w->key - r->keys);
+	w->l->items = 0;
+	w->l->object = object;
 	w->marks = 0;
 	w->p++;
+	w->at_value = false;
 	return true;
 }
 
-// Out of the container that ends at p.
-static inline void walk_out(const struct json_read *r, struct walk *w)
+// Out of the container that ends at p. false: it was the last.
+static inline bool walk_out(const struct json_read *r, struct walk *w, const struct json_level *outside)
 {
 	w->key = r->keys + w->l->first_key;
 	w->marks = (--w->l)->key_marks;
 	w->p++;
+	return w->l > outside;
 }
 
-// Over a member's head to its value: `key":` at p, the key new, and simply written. false, and nothing is done: it is
-// another.
+// Over a member's head to its value: `key":` at p, the key surely new, and simply written. false, and nothing is done: it
+// is another.
 static inline __attribute__((always_inline)) bool walk_key(const struct json_read *r, struct walk *w, const char *p)
 {
 	const struct str key = {p, run_unescaped(r, p)};
 	const char *end = p + key.n;
-	if (!pair_at(end, "\":") || key.n >= AHEAD || w->key == w->keys_end)
+	if (!LIKELY(key.n < AHEAD) || !LIKELY(pair_at(end, "\":")) || !LIKELY(w->key < w->keys_end))
 		return false;
-	unsigned mark = key_mark(key);
-	if (!LIKELY(!is_marked(w->marks, mark))) {
-		const struct str *first = r->keys + w->l->first_key;
-		if (known_key(first, (size_t)(w->key - first), key))
-			return false;
-	}
-	w->marks |= (uint64_t)1 << mark;
+	uint64_t mark = key_mark(key);
+	if (!LIKELY((w->marks & mark) == 0))
+		return false;
+	w->marks |= mark;
 	*w->key++ = key;
 	w->p = end + 2;
+	w->at_value = true;
 	return true;
 }
 
-// A value at p: over it, or into it. false: it is of a less usual kind. *at_value: whether a value begins at p, then.
-static inline __attribute__((always_inline)) bool walk_value(const struct json_read *r, struct walk *w, bool *at_value)
+// Over the value at p, or over the first in it, and so on. false: it is of a less usual kind, or what comes first in it is.
+static inline __attribute__((always_inline)) bool walk_value(const struct json_read *r, struct walk *w)
 {
-	*at_value = false;
-	if (pair_at(w->p, "{}")) {
-		w->p += 2;
-		return true;
-	}
-	if (*w->p == '"') {
-		size_t n = run_unescaped(r, w->p + 1);
-		*at_value = n >= AHEAD || w->p[1 + n] != '"';
-		w->p += *at_value ? 0 : n + 2;
-		return !*at_value;
-	}
-	*at_value = true;
-	if (*w->p == '{' && walk_into(r, w, true))
-		return *at_value = *w->p == '"' && walk_key(r, w, w->p + 1);
-	if (*w->p != '[' || !walk_into(r, w, false))
-		return false;
-	*at_value = *w->p == '"' || *w->p == '{';
-	w->l->items = *at_value;
-	return *at_value;
-}
-
-// What follows a value: over to the next, or out of what ends here. false, and nothing is done: it is less usual.
-static inline __attribute__((always_inline)) bool walk_on(const struct json_read *r, struct walk *w, bool *at_value)
-{
-	if (w->l->object) {
-		if (pair_at(w->p, ",\""))
-			return *at_value = walk_key(r, w, w->p + 2);
-		if (*w->p != '}' || (size_t)(w->key - r->keys) - w->l->first_key > KEYS_COMPARED_DIRECTLY)
+	while (!pair_at(w->p, "{}")) {
+		if (*w->p == '"') {
+			size_t n = run_unescaped(r, w->p + 1);
+			if (!LIKELY(n < AHEAD) || !LIKELY(w->p[1 + n] == '"'))
+				return false;
+			w->p += n + 2;
+			return true;
+		}
+		if (*w->p == '{') {
+			if (!walk_into(r, w, true) || *w->p != '"' || !walk_key(r, w, w->p + 1))
+				return false;
+			continue;
+		}
+		if (*w->p != '[' || !walk_into(r, w, false) || (*w->p != '"' && *w->p != '{'))
 			return false;
-		walk_out(r, w);
-		return true;
+		w->l->items = 1;
+		w->at_value = true;
 	}
-	if (*w->p == ']') {
-		walk_out(r, w);
-		return true;
-	}
-	*at_value = *w->p == ',';
-	w->l->items += *at_value;
-	w->p += *at_value;
-	return *at_value;
+	w->p += 2;
+	return true;
 }
 
-// From p on as far as it goes, at most to the end of what is in `outside`. *at_value: whether a value begins at p, or one
-// has ended before it; then, where it stopped, the same, or a container was entered and nothing of it is read.
+// After a value, out of all that ends here, and to the next. false: what is here is less usual, or was the last.
+static inline __attribute__((always_inline)) bool walk_on(const struct json_read *r, struct walk *w,
+														  const struct json_level *outside)
+{
+	w->at_value = false;
+	while (w->p < r->roomy) {
+		if (w->l->object && pair_at(w->p, ",\""))
+			return walk_key(r, w, w->p + 2);
+		if (!w->l->object && *w->p == ',') {
+			w->l->items++;
+			w->p++;
+			w->at_value = true;
+			return true;
+		}
+		if (*w->p != (w->l->object ? '}' : ']') ||
+			(size_t)(w->key - r->keys) - w->l->first_key > KEYS_COMPARED_DIRECTLY || !walk_out(r, w, outside))
+			return false;
+	}
+	return false;
+}
+
+// From p on as far as it goes, at most to the end of what is in `outside`. *at_value, for where it begins and where it stops:
+// as in struct walk.
 static inline const char *walk(struct json_read *r, const struct json_level *outside, const char *p, bool *at_value)
 {
 	look_ahead(r, p);
-	struct walk w = {p, r->top, r->top->key_marks, r->keys + r->nkeys, r->keys + r->keys_cap};
-	bool value = *at_value;
-	if (w.l == r->level + JSON_DEPTH_MAX)
+	if (p >= r->roomy || r->top == r->level + JSON_DEPTH_MAX)
 		return p;
-	while (w.p < r->roomy && (value || w.l > outside))
-		if (!(value ? walk_value(r, &w, &value) : walk_on(r, &w, &value)))
-			break;
+	struct walk w = {p, r->top, r->top->key_marks, r->keys + r->nkeys, r->keys + r->keys_cap, *at_value};
+	while ((!w.at_value || walk_value(r, &w)) && walk_on(r, &w, outside))
+		;
 	w.l->key_marks = w.marks;
 	r->top = w.l;
 	r->nkeys = (size_t)(w.key - r->keys);
-	*at_value = value;
+	*at_value = w.at_value;
 	return w.p;
 }
 
@@ -784,25 +807,69 @@ static __attribute__((noinline)) const char *skip_container(struct json_read *r,
 	return p;
 }
 
+// The length of a value at p that is skipped at once; 0 where there is none.
+static inline __attribute__((always_inline)) size_t short_value(const struct json_read *r, const char *p)
+{
+	if (p < r->roomy && pair_at(p, "{}"))
+		return r->top < r->level + JSON_DEPTH_MAX ? 2 : 0;
+	if (p < r->roomy && memcmp(p, "true", 4) == 0)
+		return 4;
+	return short_string(r, p);
+}
+
 static __attribute__((noinline)) struct str skip_slowly(struct json_read *r)
 {
 	char c = peek(r);
 	const char *from = r->p;
-	if (c == '{' || c == '[')
+	look_ahead(r, from);
+	size_t n = short_value(r, from);
+	if (n > 0)
+		r->p += n;
+	else if (c == '{' || c == '[')
 		r->p = skip_container(r, from);
 	else
 		(void)skip_or_enter(r, &r->p);
 	return r->fault == JSON_FAULT_NONE ? (struct str){from, (size_t)(r->p - from)} : (struct str){0};
 }
 
-struct str json_skip(struct json_read *r)
+static inline struct str skip_value(struct json_read *r)
 {
 	const char *p = r->p;
-	size_t n = short_string(r, p);
+	size_t n = short_value(r, p);
 	if (n == 0)
 		return skip_slowly(r);
 	r->p = p + n;
 	return (struct str){p, n};
+}
+
+struct str json_skip(struct json_read *r)
+{
+	return skip_value(r);
+}
+
+bool json_next_of(struct json_read *r, uint64_t wanted, struct str *ret_key)
+{
+	for (;;) {
+		struct json_level *l = r->top;
+		struct str key;
+		if (leaves_compactly(r, l, &r->p, '}'))
+			return false;
+		const char *value = compact_head(r, l, r->p, &key);
+		uint64_t mark = value != NULL ? key_mark(key) : 0;
+		if (LIKELY(value != NULL && remember_new_key(r, l, key, mark))) {
+			r->p = value;
+		} else {
+			if (!next_key_slowly(r, ret_key))
+				return false;
+			key = *ret_key;
+			mark = key_mark(key);
+		}
+		if ((wanted & mark) != 0) {
+			*ret_key = key;
+			return true;
+		}
+		(void)skip_value(r);
+	}
 }
 
 struct str json_read_member(struct json_read *r, const char *name)
@@ -811,7 +878,7 @@ struct str json_read_member(struct json_read *r, const char *name)
 	struct str value = {0};
 	if (!json_enter_object(r))
 		return value;
-	while (json_next_key(r, &key))
+	while (json_next_of(r, json_key_named(name, strlen(name)), &key))
 		if (str_is(key, name))
 			value = json_read_string(r);
 		else

@@ -34,6 +34,21 @@ enum json_fault {
 	JSON_FAULT_TYPE,   // JSON, but a value has another type than its field
 };
 
+// Most keys of an object differ from all others of it in this: one of 64 bits, by a key's length and last byte (of an empty
+// one, the quote before it).
+static inline uint64_t json_key_mark(char last, size_t n)
+{
+	return (uint64_t)1 << (n + 10U * (unsigned char)last) % 64;
+}
+
+static inline uint64_t json_key_named(const char *name, size_t n)
+{
+	return json_key_mark(n > 0 ? name[n - 1] : '"', n);
+}
+
+// For json_next_of(): a name that JSON writes as it is, from a string literal.
+#define JSON_KEY(lit) json_key_named("" lit, sizeof(lit) - 1)
+
 struct json_level {
 	uint64_t key_marks; // of an object: a bit for each key, of 64: what is unset is surely a new key
 	size_t first_key;   // of an object: where its keys start in keys[], of which the last is the member under way
@@ -53,9 +68,8 @@ struct json_read {
 	struct str *keys;                            // of the objects that are open; in `few` while they fit
 	size_t nkeys, keys_cap;
 	struct str few[JSON_KEYS_FEW];
-	// A bit for each byte of the window: see json_stops_unescaped(). Eight bytes are read at a time.
+	// A bit for each byte of the window, and for some behind it: see json_stops_unescaped(). Eight bytes are read at a time.
 	unsigned char stops[JSON_WINDOW / 8 + 8];
-	unsigned char escaped[JSON_WINDOW / 8 + 8];
 };
 
 // text and arena must outlive the reader's strings. A reader is not to be copied.
@@ -69,6 +83,11 @@ bool json_enter_array(struct json_read *r) __attribute__((nonnull, warn_unused_r
 // The next member or item: the caller must then read or skip exactly one value. false at the end.
 bool json_next_key(struct json_read *r, struct str *ret_key) __attribute__((nonnull, warn_unused_result));
 bool json_next_item(struct json_read *r) __attribute__((nonnull, warn_unused_result));
+// The next member whose key may be one of those wanted, JSON_KEY("a") | JSON_KEY("b"). Others before it are checked and
+// dropped, in less time than one by one; not quite all, so that the caller must compare, and skip what it doesn't want. A
+// key with a quote may be handed out with its escape.
+bool json_next_of(struct json_read *r, uint64_t wanted, struct str *ret_key)
+	__attribute__((nonnull, warn_unused_result));
 
 // Values. null reads as absent: p NULL, false.
 struct str json_read_string(struct json_read *r) __attribute__((nonnull));

@@ -111,6 +111,42 @@ static bool skips(struct str text, struct arena *arena)
 	return json_read_end(&r) == 0;
 }
 
+// Down through the wanted members of objects in objects, as the decoders of reviews go. They are what is in the tree.
+static void pull_wanted(struct json_read *r, const json_t *tree)
+{
+	const uint64_t wanted = JSON_KEY("a") | JSON_KEY("request") | JSON_KEY("metadata") | JSON_KEY("k2");
+	static const char *const names[] = {"a", "request", "metadata", "k2"};
+	bool came[sizeof(names) / sizeof(names[0])] = {false};
+	struct str key;
+	if (next_byte(r) != '{') {
+		(void)json_skip(r);
+		return;
+	}
+	if (!json_enter_object(r))
+		return;
+	while (json_next_of(r, wanted, &key)) {
+		size_t i = 0;
+		while (i < sizeof(names) / sizeof(names[0]) && !str_is(key, names[i]))
+			i++;
+		if (i < sizeof(names) / sizeof(names[0])) {
+			came[i] = true;
+			pull_wanted(r, json_object_get(tree, names[i]));
+		} else {
+			(void)json_skip(r);
+		}
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r->fault == JSON_FAULT_NONE; i++)
+		must(came[i] == (json_object_get(tree, names[i]) != NULL), "a wanted member is lost", names[i]);
+}
+
+static bool pulls(struct str text, struct arena *arena, const json_t *tree, struct error *err)
+{
+	struct json_read r;
+	json_read_init(&r, text, arena, err);
+	pull_wanted(&r, tree);
+	return json_read_end(&r) == 0;
+}
+
 static void check_error(const struct building *b, const struct error *err, size_t n)
 {
 	const char *at = strstr(err->msg, "not valid JSON at byte ");
@@ -130,6 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	json_auto_t *ours = build(&b);
 	bool accepted = json_read_end(&b.r) == 0;
 	must(skips(text, &arena) == accepted, "reading and skipping differ", err.msg);
+	struct error pulled = {0};
+	must(pulls(text, &arena, ours, &pulled) == accepted, "reading and pulling differ", err.msg);
+	must(strcmp(pulled.msg, err.msg) == 0, "another error", pulled.msg);
 	if (!accepted) {
 		check_error(&b, &err, n);
 		if (strstr(err.msg, "nested too deeply") != NULL)

@@ -373,6 +373,38 @@ static void test_windows(void **state)
 	}
 }
 
+// Objects in objects, wherever a window ends.
+static void deep_objects(struct buf *text, int shift, int key)
+{
+	const int levels = 90;
+	char filler[60];
+	memset(filler, 'a', sizeof(filler));
+	buf_addf(text, "%*s[", shift, "");
+	while (text->n < 2 * JSON_WINDOW) {
+		for (int i = 0; i < levels; i++)
+			buf_addf(text, "{\"%.*s\":", key, filler);
+		buf_addz(text, "{}");
+		for (int i = 0; i < levels; i++)
+			buf_addc(text, '}');
+		buf_addc(text, ',');
+	}
+	buf_addz(text, "{}]");
+}
+
+static void test_deep_windows(void **state)
+{
+	(void)state;
+	for (int key = 0; key < 60; key++)
+		for (int shift = 0; shift < 500; shift += 100) {
+			CLEANUP_BUF
+			struct buf text = BUF_INIT(4 * JSON_WINDOW);
+			struct error err = {0};
+			deep_objects(&text, shift, key);
+			if (skip_exact(buf_str(&text), &err) != 0)
+				fail_msg("keys of %d: %s", key, err.msg);
+		}
+}
+
 // ---- Depth
 
 struct depth_case {
@@ -707,6 +739,7 @@ int main(void)
 	tests_add(&t, "every byte at every place", test_bytes, NULL);
 	tests_add(&t, "escaped keys that stand twice", test_escaped_twice, NULL);
 	tests_add(&t, "wherever a window ends", test_windows, NULL);
+	tests_add(&t, "deep wherever a window ends", test_deep_windows, NULL);
 	tests_add(&t, "the deepest empty object", test_deepest, NULL);
 	tests_add(&t, "the same key among many", test_many_keys, NULL);
 	tests_add(&t, "errors are sticky", test_sticky, NULL);
