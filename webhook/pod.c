@@ -39,10 +39,11 @@ struct str key_values_get(const struct key_values *map, const char *key)
 static struct owner read_owner(struct json_read *r)
 {
 	struct owner o = {0};
+	const uint64_t wanted = JSON_KEY("apiVersion") | JSON_KEY("kind") | JSON_KEY("name") | JSON_KEY("controller");
 	struct str key;
 	if (!json_enter_object(r))
 		return o;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, wanted, &key)) {
 		if (str_is(key, "apiVersion"))
 			o.api_version = json_read_string(r);
 		else if (str_is(key, "kind"))
@@ -59,10 +60,12 @@ static struct owner read_owner(struct json_read *r)
 
 static void read_metadata(struct json_read *r, struct pod *pod)
 {
+	const uint64_t wanted = JSON_KEY("name") | JSON_KEY("generateName") | JSON_KEY("namespace") | JSON_KEY("labels") |
+							JSON_KEY("annotations") | JSON_KEY("ownerReferences");
 	struct str key;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, wanted, &key)) {
 		if (str_is(key, "name")) {
 			pod->name = json_read_string(r);
 		} else if (str_is(key, "generateName")) {
@@ -87,7 +90,7 @@ static struct amounts read_amounts(struct json_read *r)
 {
 	struct str key;
 	struct amounts a = {.present = json_enter_object(r)};
-	while (a.present && json_next_key(r, &key)) {
+	while (a.present && json_next_of(r, JSON_KEY("memory") | JSON_KEY("cpu"), &key)) {
 		if (str_is(key, "memory"))
 			a.memory = json_read_scalar_text(r);
 		else if (str_is(key, "cpu"))
@@ -102,7 +105,7 @@ static struct resources read_resources(struct json_read *r)
 {
 	struct str key;
 	struct resources res = {.present = json_enter_object(r)};
-	while (res.present && json_next_key(r, &key)) {
+	while (res.present && json_next_of(r, JSON_KEY("requests") | JSON_KEY("limits"), &key)) {
 		if (str_is(key, "requests"))
 			res.requests = read_amounts(r);
 		else if (str_is(key, "limits"))
@@ -120,7 +123,7 @@ static void read_mount(struct json_read *r, struct container *c)
 	bool sub = false;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, JSON_KEY("mountPath") | JSON_KEY("subPath") | JSON_KEY("subPathExpr"), &key)) {
 		if (str_is(key, "mountPath"))
 			path = json_read_string(r);
 		else if (str_is(key, "subPath") || str_is(key, "subPathExpr"))
@@ -139,7 +142,7 @@ static bool read_hook(struct json_read *r)
 	bool exec = false;
 	if (!json_enter_object(r))
 		return false;
-	while (json_next_key(r, &key))
+	while (json_next_of(r, JSON_KEY("exec"), &key))
 		if (str_is(key, "exec"))
 			exec |= !str_is(json_skip(r), "null");
 		else
@@ -153,7 +156,7 @@ static bool read_lifecycle(struct json_read *r)
 	bool exec = false;
 	if (!json_enter_object(r))
 		return false;
-	while (json_next_key(r, &key))
+	while (json_next_of(r, JSON_KEY("postStart") | JSON_KEY("preStop"), &key))
 		if (str_is(key, "postStart") || str_is(key, "preStop"))
 			exec |= read_hook(r);
 		else
@@ -164,10 +167,13 @@ static bool read_lifecycle(struct json_read *r)
 static struct container read_container(struct json_read *r)
 {
 	struct container c = {0};
+	const uint64_t wanted = JSON_KEY("name") | JSON_KEY("image") | JSON_KEY("restartPolicy") | JSON_KEY("resources") |
+							JSON_KEY("volumeMounts") | JSON_KEY("volumeDevices") | JSON_KEY("livenessProbe") |
+							JSON_KEY("readinessProbe") | JSON_KEY("startupProbe") | JSON_KEY("lifecycle");
 	struct str key;
 	if (!json_enter_object(r))
 		return c;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, wanted, &key)) {
 		if (str_is(key, "name")) {
 			c.name = json_read_string(r);
 		} else if (str_is(key, "image")) {
@@ -207,7 +213,7 @@ static void read_empty_dir(struct json_read *r, struct volume *v)
 	struct str key;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, JSON_KEY("medium") | JSON_KEY("sizeLimit"), &key)) {
 		if (str_is(key, "medium"))
 			v->kind = str_is(json_read_string(r), "Memory") ? VOLUME_MEMORY : VOLUME_OTHER;
 		else if (str_is(key, "sizeLimit"))
@@ -220,10 +226,12 @@ static void read_empty_dir(struct json_read *r, struct volume *v)
 static struct volume read_volume(struct json_read *r)
 {
 	struct volume v = {0};
+	const uint64_t wanted = JSON_KEY("hostPath") | JSON_KEY("name") | JSON_KEY("emptyDir") |
+							JSON_KEY("persistentVolumeClaim") | JSON_KEY("ephemeral");
 	struct str key;
 	if (!json_enter_object(r))
 		return v;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, wanted, &key)) {
 		bool host_path = str_is(key, "hostPath");
 		if (str_is(key, "name")) {
 			v.name = json_read_string(r);
@@ -241,9 +249,12 @@ static struct volume read_volume(struct json_read *r)
 
 static void read_spec(struct json_read *r, struct pod *pod)
 {
+	const uint64_t wanted = JSON_KEY("containers") | JSON_KEY("initContainers") | JSON_KEY("ephemeralContainers") |
+							JSON_KEY("volumes") | JSON_KEY("runtimeClassName") | JSON_KEY("hostNetwork") |
+							JSON_KEY("hostPID") | JSON_KEY("hostIPC") | JSON_KEY("os") | JSON_KEY("resources");
 	struct str key;
 	pod->has_spec = json_enter_object(r);
-	while (pod->has_spec && json_next_key(r, &key)) {
+	while (pod->has_spec && json_next_of(r, wanted, &key)) {
 		if (str_is(key, "containers")) {
 			read_containers(r, &pod->containers);
 		} else if (str_is(key, "initContainers")) {
@@ -278,7 +289,7 @@ void pod_read(struct json_read *r, struct pod *ret)
 	struct str key;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, JSON_KEY("metadata") | JSON_KEY("spec"), &key)) {
 		if (str_is(key, "metadata"))
 			read_metadata(r, ret);
 		else if (str_is(key, "spec"))

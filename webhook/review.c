@@ -12,7 +12,7 @@ static void read_resource(struct json_read *r, struct review *ret)
 	struct str key;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, JSON_KEY("group") | JSON_KEY("version") | JSON_KEY("resource"), &key)) {
 		if (str_is(key, "group"))
 			ret->group = json_read_string(r);
 		else if (str_is(key, "version"))
@@ -38,10 +38,13 @@ static bool read_object(struct json_read *r, struct str *text, struct pod *pod)
 
 static void read_request(struct json_read *r, bool raw, struct review *ret)
 {
+	const uint64_t wanted = JSON_KEY("uid") | JSON_KEY("resource") | JSON_KEY("subResource") | JSON_KEY("operation") |
+							JSON_KEY("name") | JSON_KEY("namespace") | JSON_KEY("userInfo") | JSON_KEY("kind") |
+							JSON_KEY("dryRun") | JSON_KEY("object") | JSON_KEY("oldObject");
 	struct str key;
 	if (!json_enter_object(r))
 		return;
-	while (json_next_key(r, &key)) {
+	while (json_next_of(r, wanted, &key)) {
 		if (str_is(key, "uid"))
 			ret->uid = json_read_string(r);
 		else if (str_is(key, "resource"))
@@ -79,7 +82,7 @@ static enum review_fault read_review(struct str body, bool raw, struct arena *ar
 	struct str version = {0};
 	json_read_init(&r, body, arena, err);
 	if (json_enter_object(&r))
-		while (json_next_key(&r, &key)) {
+		while (json_next_of(&r, JSON_KEY("kind") | JSON_KEY("apiVersion") | JSON_KEY("request"), &key)) {
 			if (str_is(key, "kind"))
 				kind = json_read_string(&r);
 			else if (str_is(key, "apiVersion"))
