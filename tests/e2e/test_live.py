@@ -893,6 +893,17 @@ RARE = {
     ("coco-controller", "patch", "events.k8s.io", "events"),  # an event that goes on is written after six minutes
     ("coco-webhook", "list", "confidentialcontainers.org", "trusteeconfigs"),  # test_trustee_crds.py
     ("coco-webhook", "list", "confidentialcontainers.org", "kbsconfigs"),
+    # test_trustee.py: Trustees, and kinds that this cluster lacks
+    *(("coco-controller", "patch", "confidentialcontainers.org", f"{kind}/status") for kind in ("trusteeconfigs", "kbsconfigs")),
+    *(
+        ("coco-controller", verb, group, kind)
+        for verb in ("list", "watch")
+        for group, kind in (
+            ("route.openshift.io", "routes"),
+            ("gateway.networking.k8s.io", "tlsroutes"),
+            ("monitoring.coreos.com", "servicemonitors"),
+        )
+    ),
 }
 
 
