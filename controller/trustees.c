@@ -195,7 +195,8 @@ static void on_changed(void *ctx, const struct kube_resource *res, const json_t 
 		look_at_owners(t, object);
 	if (res == &KUBE_SECRETS)
 		look_at_all_states(t, reads_secret, object);
-	if (res == &KUBE_CONFIG_MAPS && kube_label(object, LABEL_INSTANCE) == NULL)
+	// Whatever labels it has: Helm, for one, calls its releases instances too.
+	if (res == &KUBE_CONFIG_MAPS && !rendered_is_ours(object))
 		look_at_all_states(t, reads_config_map, object);
 	if (is_resource_of_ours(res) && new_object == NULL)
 		look_at_namespace(t, ns);

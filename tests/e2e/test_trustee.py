@@ -798,6 +798,22 @@ def _(world):
     world.says(ns, "t", "Progressing", "True", "RollingOut")
 
 
+# ---- What others give, and what isn't theirs to change
+
+
+@test("a ConfigMap of an admin's own reaches the pods whatever labels it has, as Helm's instance")
+def _(world):
+    ns = world.namespace("helm")
+    given = config_map(ns, "own", {"kbs-config.toml": "a = 1\n"})
+    given["metadata"]["labels"] = {"app.kubernetes.io/instance": "release", "app.kubernetes.io/managed-by": "Helm"}
+    world.create(given)
+    world.apply(kbs_config(ns, "k", kbsConfigMapName="own"))
+    world.ready(ns, "k", "KbsConfig")
+    world.rested()
+    with world.rolls(ns, 1):
+        world.patch("ConfigMap", ns, "own", {"data": {"kbs-config.toml": "a = 2\n"}})
+
+
 # ---- Rights
 
 
