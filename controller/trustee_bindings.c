@@ -93,8 +93,10 @@ void parts_bind(struct parts *p)
 										  : spec->profile == TRUSTEE_RESTRICTED ? RESOURCE_RESTRICTIVE
 																				: RESOURCE_PERMISSIVE;
 	collect(p, &b);
+	// The last policy may be that of another profile: nothing else goes on without it either.
 	p->policy_ok = trustee_policy_resource(policy, b.v, b.n, &p->policy, &err) == 0;
+	p->hold |= !p->policy_ok;
 	if (!p->policy_ok)
 		remarks_add(&p->out->remarks, REMARK_ERROR, ABOUT_SPEC, "Bindings",
-					"spec.bindings can't be made a policy, so the last one stays: %s", err.msg);
+					"spec.bindings can't be made a policy, so everything stays as it is: %s", err.msg);
 }

@@ -297,7 +297,8 @@ static void test_binding_paths(void **state)
 		assert_non_null(strstr(policy_of(&r), lines[i]));
 }
 
-// More than a policy may hold: the last one stays, all else is made.
+// More than a policy may hold: everything stays, since the last policy may be Permissive's, and what is made beside it
+// Restricted's.
 static void test_too_many_bindings(void **state)
 {
 	(void)state;
@@ -314,7 +315,75 @@ static void test_too_many_bindings(void **state)
 	assert_reasons(&r, "Bindings");
 	assert_null(policy_of(&r));
 	assert_true(rendered_wants(&r.objects, &KUBE_CONFIG_MAPS, "t-resource-policy"));
-	assert_non_null(rendered_find(&r.objects, &KUBE_KBS_CONFIGS, "t-kbs-config"));
+	assert_true(rendered_wants(&r.objects, &KUBE_KBS_CONFIGS, "t-kbs-config"));
+	for (size_t i = 0; i < r.objects.n; i++)
+		assert_null(r.objects.v[i].object);
+}
+
+// ---- What counts of a KbsConfig
+
+#define KEYS "kbsHttpsKeySecretName: a, kbsAttestationCertSecretName: b"
+
+struct filter_case {
+	const char *name;
+	const char *spec; // of the TrusteeConfig
+	const char *kbs;  // the KbsConfig's
+	const char *left; // fields that are ignored, in order; NULL: none
+};
+
+static struct filter_case filter_cases[] = {
+	{"an admin's fields", "",
+	 "kbsSecretResources: [a], KbsEnvVars: {A: b}, KbsDeploymentSpec: {replicas: 2}, kbsLocalCertCacheSpec: {secrets: "
+	 "[]}, "
+	 "ibmSEConfigSpec: {certStorePvc: a}",
+	 NULL},
+	{"what both say", "trusteeVersion: '0.20', image: a", "trusteeVersion: '0.20', image: b", NULL},
+	{"null is nothing", "", "image: null", NULL},
+	{"what an apply leaves is nothing", "", "resources: {limits: {}}, vault: {caSecretRef: null}", NULL},
+	{"a version that the configuration isn't of", "", "trusteeVersion: '0.17'", "trusteeVersion"},
+	{"an image, where the TrusteeConfig says null", "image: null", "image: a", "image"},
+	{"a second instance", "", "instanceName: b, exposure: {type: None}", "instanceName exposure"},
+	{"keys that nothing is configured for", "", KEYS, "kbsHttpsKeySecretName kbsAttestationCertSecretName"},
+	{"keys of what there is", "profileType: Restricted, httpsSpec: {tlsSecretName: a}", KEYS, NULL},
+	{"a signer's key alone", "attestationTokenVerificationSpec: {tlsSecretName: a}", KEYS, "kbsHttpsKeySecretName"},
+};
+
+static json_t *parsed(const char *text)
+{
+	CLEANUP_YAML_DOCS struct yaml_docs docs = {0};
+	struct error err;
+	if (yaml_read(str_from(text), &docs, &err) < 0)
+		fail_msg("test data: %s in: %s", err.msg, text);
+	return json_incref(docs.v[0].root);
+}
+
+static void test_filter(void **state)
+{
+	const struct filter_case *c = *state;
+	CLEANUP_FREE char *text = xasprintf("{metadata: {name: t}, spec: {%s}}", c->spec);
+	CLEANUP_FREE char *kbs_text = xasprintf("{metadata: {name: t-kbs-config}, spec: {%s}}", c->kbs);
+	json_auto_t *object = parsed(text);
+	json_auto_t *kbs = parsed(kbs_text);
+	json_auto_t *before = json_deep_copy(kbs);
+	struct trustee_spec spec;
+	struct error err;
+	CLEANUP_REMARKS struct remarks remarks = {0};
+	assert_int_equal(trustee_decode(object, &spec, &err), 0);
+	json_auto_t *left = trustee_filter_kbs_config(object, &spec, kbs, &remarks);
+	assert_true(json_equal(kbs, before));
+	const char *rest = c->left != NULL ? c->left : "";
+	for (size_t i = 0; i < remarks.n; i++, rest += strcspn(rest, " "), rest += *rest == ' ') {
+		CLEANUP_FREE char *field = xstrndup((struct str){rest, strcspn(rest, " ")});
+		CLEANUP_FREE char *said = xasprintf("KbsConfig \"t-kbs-config\" sets spec.%s, which", field);
+		assert_string_equal(remarks.v[i].reason, "FieldIgnored");
+		assert_non_null(strstr(remarks.v[i].message, said));
+		assert_int_equal(json_object_del(json_object_get(before, "spec"), field), 0);
+	}
+	assert_string_equal(rest, "");
+	// What says nothing is left out, too.
+	if (strstr(c->name, "nothing") != NULL)
+		(void)json_object_clear(json_object_get(before, "spec"));
+	assert_true(json_equal(left, before));
 }
 
 // ---- Names that are taken, and versions
