@@ -864,3 +864,15 @@ def _(world):
 
 
 main(TrusteeWorld(CONTROLLER))
+@test("a KbsConfig that upstream's operator has left where nobody has granted anything says so, too")
+def _(world):
+    ns = world.namespace("left-ungranted", False)
+    left = kbs_config(ns, "k", kbsConfigMapName="own")
+    left["metadata"]["finalizers"] = ["kbsconfig.confidentialcontainers.org/finalizer"]
+    world.create(left)
+    world.says(ns, "k", "Ready", "False", "Forbidden", "KbsConfig")
+    world.bind(ns)
+    world.says(ns, "k", "Ready", "False", "ReferenceMissing", "KbsConfig", timeout=60)
+    equal(world.get("KbsConfig", ns, "k")["metadata"].get("finalizers"), None, "the finalizers")
+
+
