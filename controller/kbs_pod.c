@@ -2,6 +2,7 @@
 //
 // Fields that the API server would fill in stand here all the same where another choice excludes them: what we have applied
 // goes away with us when the choice changes, and what the server has filled in would stay, and make the pod invalid.
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/decode.h"
@@ -107,9 +108,12 @@ static void add_config(struct pod *p)
 {
 	const struct kbs_spec *s = p->spec;
 	bool secret = kbs_config_is_secret(&s->hosting);
+	const struct kube_resource *res = secret ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS;
 	// A volume that has been another manager's ConfigMap can't become a Secret by an apply.
 	const char *volume = secret ? "kbs-config-secret" : "kbs-config";
-	add_volume(p, volume, secret ? &KUBE_SECRETS : &KUBE_CONFIG_MAPS, s->config_maps.kbs, NULL);
+	// An admin's own may have more files beside it. In ours, somebody else's key could be chosen where none is named.
+	bool ours = s->config_maps.kbs != NULL && rendered_is_ours(kbs_object(p->in, res, s->config_maps.kbs));
+	add_volume(p, volume, res, s->config_maps.kbs, ours ? one_item(KBS_CONFIG_KEY, KBS_CONFIG_KEY) : NULL);
 	mount(p, KBS, volume, CONFIG_DIR, true);
 	if (s->deployment != KBS_MICROSERVICES)
 		return;
@@ -198,6 +202,99 @@ static void add_certificates(struct pod *p)
 			add_volume(p, buf_z(&name), &KUBE_SECRETS, cache->secret, NULL);
 		mount(p, p->verifier, buf_z(&name), cache->mount_path, true);
 	}
+}
+
+// ---- The pod but for certificates and containers
+
+static void pod_begin(struct pod *p, const struct kbs_render_input *in, const struct trustee_dialect *dialect,
+					  struct remarks *remarks)
+{
+	bool several = in->spec->deployment == KBS_MICROSERVICES;
+	*p = (struct pod){.in = in,
+					  .spec = in->spec,
+					  .dialect = dialect,
+					  .verifier = several ? AS : KBS,
+					  .references = several ? RVPS : KBS,
+					  .volumes = json_array()};
+	for (size_t i = 0; i < CONTAINERS; i++)
+		p->mounts[i] = json_array();
+	add_config(p);
+	add_storage(p, remarks);
+	add_secrets(p);
+}
+
+static void pod_end(struct pod *p)
+{
+	json_decref(p->volumes);
+	for (size_t i = 0; i < CONTAINERS; i++)
+		json_decref(p->mounts[i]);
+}
+
+// ---- Paths of certificate caches
+
+// The path with single slashes, and none at its end; new.
+static char *plain_path(const char *path)
+{
+	char *plain = xstrdup("");
+	for (const char *p = path; *p != '\0';) {
+		size_t n = strcspn(p, "/");
+		bool here = n == 0 || (n == 1 && p[0] == '.');
+		char *longer = here ? NULL : xasprintf("%s/%.*s", plain, (int)n, p);
+		if (longer != NULL)
+			free(plain);
+		plain = longer != NULL ? longer : plain;
+		p += n + (p[n] == '/');
+	}
+	return plain;
+}
+
+// Whether a is b, or a folder above it. Both plain.
+static bool holds(const char *a, const char *b)
+{
+	size_t n = strlen(a);
+	return strncmp(a, b, n) == 0 && (b[n] == '/' || b[n] == '\0');
+}
+
+// What would be hidden by a volume at that path, or hide a part of it; NULL where nothing would. Borrowed.
+static const char *hidden_by(const struct pod *p, const char *path)
+{
+	static const char *const system[] = {"/bin", "/dev", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"};
+	CLEANUP_FREE char *plain = plain_path(path);
+	size_t i;
+	json_t *m;
+	json_array_foreach (p->mounts[p->verifier], i, m) {
+		const char *other = json_string_value(json_object_get(m, "mountPath"));
+		CLEANUP_FREE char *other_plain = plain_path(other);
+		// All that the KBS stores is in folders of their own below this one.
+		bool base = strcmp(other, p->dialect->storage) == 0;
+		if (holds(plain, other_plain) || (!base && holds(other_plain, plain)))
+			return other;
+	}
+	for (i = 0; i < sizeof(system) / sizeof(system[0]); i++)
+		if (holds(system[i], plain))
+			return system[i];
+	return NULL;
+}
+
+bool kbs_pod_check(const struct kbs_render_input *in, const struct trustee_dialect *dialect, struct remarks *remarks)
+{
+	CLEANUP_REMARKS struct remarks unheard = {0};
+	struct pod p;
+	bool good = true;
+	pod_begin(&p, in, dialect, &unheard);
+	for (size_t i = 0; i < in->spec->cert_caches.n; i++) {
+		const struct kbs_cert_cache *cache = &in->spec->cert_caches.v[i];
+		const char *hidden = hidden_by(&p, cache->mount_path);
+		if (hidden == NULL)
+			continue;
+		good = false;
+		remarks_add(remarks, REMARK_ERROR, ABOUT_SPEC, "InvalidConfiguration",
+					"spec.kbsLocalCertCacheSpec.secrets[%zu].mountPath is \"%s\", which would hide what the KBS has in "
+					"%s; choose a folder of its own, such as " KBS_CERT_CACHE_PATH,
+					i, cache->mount_path, hidden);
+	}
+	pod_end(&p);
+	return good;
 }
 
 // ---- Containers
@@ -332,25 +429,15 @@ static json_t *pull_secrets(const struct trustee_hosting *h)
 
 json_t *kbs_pod(const struct kbs_render_input *in, const struct trustee_dialect *dialect, struct remarks *remarks)
 {
-	bool several = in->spec->deployment == KBS_MICROSERVICES;
-	struct pod p = {.in = in,
-					.spec = in->spec,
-					.dialect = dialect,
-					.verifier = several ? AS : KBS,
-					.references = several ? RVPS : KBS,
-					.volumes = json_array()};
-	for (size_t i = 0; i < CONTAINERS; i++)
-		p.mounts[i] = json_array();
-	add_config(&p);
-	add_storage(&p, remarks);
-	add_secrets(&p);
+	struct pod p;
+	pod_begin(&p, in, dialect, remarks);
 	add_certificates(&p);
 	// Variables that Kubernetes makes of Services begin with KBS_, as the KBS's own do.
 	json_t *pod = json_made(json_pack("{s:b, s:b, s:i, s:o, s:o}", "automountServiceAccountToken", 0,
 									  "enableServiceLinks", 0, "terminationGracePeriodSeconds", GRACE_S, "containers",
 									  containers(&p, remarks), "volumes", p.volumes));
 	json_put_some(pod, "imagePullSecrets", pull_secrets(&in->spec->hosting));
-	for (size_t i = 0; i < CONTAINERS; i++)
-		json_decref(p.mounts[i]);
+	p.volumes = NULL; // the pod's
+	pod_end(&p);
 	return pod;
 }

@@ -51,6 +51,9 @@ const char *kbs_image(const struct kbs_render_input *in) __attribute__((returns_
 json_t *kbs_metadata(const struct kbs_render_input *in, const char *name, const char *component)
 	__attribute__((warn_unused_result, returns_nonnull, nonnull));
 
+// false: what the spec asks for would hide what the pods need; remarked.
+bool kbs_pod_check(const struct kbs_render_input *in, const struct trustee_dialect *dialect, struct remarks *remarks)
+	__attribute__((warn_unused_result, nonnull));
 // The pod's spec; new.
 json_t *kbs_pod(const struct kbs_render_input *in, const struct trustee_dialect *dialect, struct remarks *remarks)
 	__attribute__((warn_unused_result, returns_nonnull, nonnull));

@@ -182,7 +182,7 @@ static bool check_spec(const struct kbs_render_input *in, const struct trustee_d
 		remarks_add(remarks, REMARK_NOTE, ABOUT_SPEC, "OwnPolicy",
 					"spec.kbsResourcePolicyConfigMapName is unset: the KBS goes by a policy of its own, which releases "
 					"every resource to any guest that isn't a sample");
-	return dialect != NULL && !half;
+	return dialect != NULL && kbs_pod_check(in, dialect, remarks) && !half;
 }
 
 static void render_deployment(const struct kbs_render_input *in, struct rendered *ret, struct remarks *remarks)

@@ -28,6 +28,8 @@
 struct kbs_render_input {
 	const json_t *object;        // the KbsConfig, with metadata
 	const struct kbs_spec *spec; // decoded from it
+	// Of the TrusteeConfig that it is made of; NULL where there is none.
+	const struct trustee_spec *trustee;
 	// "Secret/NAME", "ConfigMap/NAME", "PersistentVolumeClaim/NAME" in the same namespace to digested objects
 	// (object_digest.h): those that kbs_needs() names and that exist.
 	const json_t *objects;

@@ -118,16 +118,35 @@ const char **kbs_sorted_keys(const json_t *object)
 	return keys;
 }
 
-// The KBS's own keys: for no guest, whoever lists them.
-static bool is_own(const struct kbs_spec *s, const char *name)
+// Whether a Trustee's keys are in it, be it another one's of the namespace: by the labels of those that are made.
+static bool is_made_of_keys(const json_t *secret)
 {
-	const char *const own[] = {s->secrets.auth, s->secrets.https_key, s->secrets.attestation_key,
+	static const char *const components[] = {COMPONENT_CONFIG, COMPONENT_AUTH, COMPONENT_HTTPS, COMPONENT_ATTESTATION};
+	const char *component = kube_label(secret, LABEL_COMPONENT);
+	if (component == NULL || !rendered_is_ours(secret))
+		return false;
+	for (size_t i = 0; i < sizeof(components) / sizeof(components[0]); i++)
+		if (strcmp(component, components[i]) == 0)
+			return true;
+	return false;
+}
+
+// The KBS's own keys, and what they are copied from: for no guest, whoever lists them. Who has the key of the certificate can
+// pass for the KBS, and who has that of the tokens needs no evidence.
+static bool is_own(const struct kbs_render_input *in, const char *name)
+{
+	const struct kbs_spec *s = in->spec;
+	const char *const own[] = {s->secrets.auth,
+							   s->secrets.https_key,
+							   s->secrets.attestation_key,
 							   s->hosting.sessions.url.name,
-							   kbs_config_is_secret(&s->hosting) ? s->config_maps.kbs : NULL};
+							   kbs_config_is_secret(&s->hosting) ? s->config_maps.kbs : NULL,
+							   in->trustee != NULL ? in->trustee->https_secret : NULL,
+							   in->trustee != NULL ? in->trustee->token_secret : NULL};
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
 		if (own[i] != NULL && strcmp(own[i], name) == 0)
 			return true;
-	return false;
+	return is_made_of_keys(kbs_object(in, &KUBE_SECRETS, name));
 }
 
 static void add_secret(struct volume *v, const char *name)
@@ -136,7 +155,7 @@ static void add_secret(struct volume *v, const char *name)
 	const json_t *data = json_object_get(secret, "data");
 	if (secret == NULL)
 		return; // said already
-	if (is_own(v->in->spec, name)) {
+	if (is_own(v->in, name)) {
 		remarks_add(
 			v->remarks, REMARK_WARNING, ABOUT_RESOURCES, "SecretNotServed",
 			"Secret \"%s\" (spec.kbsSecretResources) holds secrets of the KBS itself, and is not handed to guests; "

@@ -135,6 +135,7 @@ static int render_kbs(struct pass *p, const json_t *objects, struct error *err)
 	const struct kbs_render_input in = {
 		.object = p->kbs,
 		.spec = p->kbs_spec,
+		.trustee = p->tc_spec,
 		.objects = objects,
 		.deployment = live,
 		.hold = hold,

@@ -23,6 +23,18 @@
 #define LABEL_COMPONENT "app.kubernetes.io/component"
 #define ANNOTATION_APPLIED NAME_GROUP "/applied"
 
+// Values of LABEL_COMPONENT.
+#define COMPONENT_CONFIG "config"
+#define COMPONENT_POLICY "policy"
+#define COMPONENT_REFERENCE_VALUES "reference-values"
+#define COMPONENT_AUTH "auth"
+#define COMPONENT_SAMPLE "sample"
+#define COMPONENT_HTTPS "https"
+#define COMPONENT_ATTESTATION "attestation"
+#define COMPONENT_KBS "kbs"
+#define COMPONENT_STORAGE "storage"
+#define COMPONENT_ENDPOINT "endpoint"
+
 struct rendered_object {
 	const struct kube_resource *resource;
 	char *name;

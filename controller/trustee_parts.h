@@ -27,18 +27,6 @@
 // Of Vault's token, which goes into a header of each request, and of an address.
 #define SECRET_WORD_MAX ((size_t)8 * 1024)
 
-// Values of LABEL_COMPONENT.
-#define COMPONENT_CONFIG "config"
-#define COMPONENT_POLICY "policy"
-#define COMPONENT_REFERENCE_VALUES "reference-values"
-#define COMPONENT_AUTH "auth"
-#define COMPONENT_SAMPLE "sample"
-#define COMPONENT_HTTPS "https"
-#define COMPONENT_ATTESTATION "attestation"
-#define COMPONENT_KBS "kbs"
-#define COMPONENT_STORAGE "storage"
-#define COMPONENT_ENDPOINT "endpoint"
-
 struct parts {
 	const struct trustee_render_input *in;
 	struct trustee_rendering *out;

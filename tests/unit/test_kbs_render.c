@@ -415,6 +415,56 @@ static void test_private_key(void **state)
 	tear_down(&w);
 }
 
+static void assert_not_served(void *ctx, const char *kind, const char *name, const json_t *items)
+{
+	(void)ctx;
+	(void)items;
+	if (strcmp(kind, "Secret") == 0 && strcmp(name, "app") != 0 && strncmp(name, "kbs-", 4) != 0)
+		fail_msg("Secret %s is in the pod", name);
+}
+
+// What the KBS's keys are copied from, and another Trustee's keys.
+static void test_withheld(void **state)
+{
+	(void)state;
+	const struct render_case c = {.spec = RESTRICTED
+								  ", kbsSecretResources: [app, app.example.com, credentials, other-auth]"};
+	const struct trustee_spec trustee = {.https_secret = "app.example.com", .token_secret = "credentials"};
+	struct world_of w;
+	set_up(&w, &c);
+	(void)json_object_set_new(w.objects, "Secret/other-auth",
+							  yaml_tree("{metadata: {labels: {app.kubernetes.io/managed-by: coco-controller, "
+										"app.kubernetes.io/component: auth}}, data: {privateKey: '1'}}"));
+	w.in.trustee = &trustee;
+	kbs_render(&w.in, &w.rendered, &w.remarks);
+	each_source(pod_of(&w), assert_not_served, NULL);
+	size_t said = 0;
+	for (size_t i = 0; i < w.remarks.n; i++)
+		said += strcmp(w.remarks.v[i].reason, "SecretNotServed") == 0;
+	assert_int_equal(said, 3);
+	tear_down(&w);
+}
+
+// Of a configuration that was made the one file is mounted; an admin's own may have more beside it.
+static void test_configuration_items(void **state)
+{
+	(void)state;
+	const struct render_case c = {.spec = RESTRICTED};
+	for (int made = 0; made < 2; made++) {
+		struct world_of w;
+		set_up(&w, &c);
+		if (made)
+			(void)json_object_set_new(
+				json_object_get(w.objects, "ConfigMap/config"), "metadata",
+				yaml_tree("{name: config, labels: {app.kubernetes.io/managed-by: coco-controller}}"));
+		kbs_render(&w.in, &w.rendered, &w.remarks);
+		const json_t *volume = json_array_get(json_object_get(pod_of(&w), "volumes"), 0);
+		assert_string_equal(text_at(volume, "name"), "kbs-config");
+		assert_int_equal(json_array_size(json_object_get(json_object_get(volume, "configMap"), "items")), made);
+		tear_down(&w);
+	}
+}
+
 static void note_need(void *ctx, const struct kube_resource *res, const char *name)
 {
 	CLEANUP_FREE char *key = xasprintf("%s/%s", res->kind, name);
@@ -480,6 +530,8 @@ struct missing_case {
 
 #define CASE(text, gone) .render = {.spec = text, .without = gone}
 #define SESSIONS "sessionStorage: {type: Redis, secretRef: {name: sessions, key: url}}"
+
+#define CACHE(path) ", kbsLocalCertCacheSpec: {secrets: [{secretName: hwid-1, mountPath: '" path "'}]}"
 
 static struct missing_case missing_cases[] = {
 	{"nothing is missing", CASE(RESTRICTED, NULL), NULL, true},
@@ -617,6 +669,35 @@ static struct missing_case missing_cases[] = {
 	 true},
 	{"a Secret to serve, but Vault does", CASE(RESTRICTED ", kbsSecretResources: [app], " VAULT "}", "Secret/app"),
 	 NULL, true},
+	{"a cache of certificates over the policy",
+	 CASE(RESTRICTED CACHE("/opt/confidential-containers//storage/./kbs/"), NULL),
+	 "error, spec, InvalidConfiguration: spec.kbsLocalCertCacheSpec.secrets[0].mountPath is "
+	 "\"/opt/confidential-containers//storage/./kbs/\", which would hide what the KBS has in "
+	 "/opt/confidential-containers/storage/kbs; choose a folder of its own, such as "
+	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
+	 false},
+	{"a cache above the configuration", CASE(RESTRICTED CACHE("/etc"), NULL),
+	 "error, spec, InvalidConfiguration: spec.kbsLocalCertCacheSpec.secrets[0].mountPath is \"/etc\", which would hide "
+	 "what the KBS has in /etc/kbs-config; choose a folder of its own, such as "
+	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
+	 false},
+	{"a cache below the keys", CASE(RESTRICTED CACHE("/etc/https-key/more"), NULL),
+	 "error, spec, InvalidConfiguration: spec.kbsLocalCertCacheSpec.secrets[0].mountPath is \"/etc/https-key/more\", "
+	 "which would hide what the KBS has in /etc/https-key; choose a folder of its own, such as "
+	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
+	 false},
+	{"a cache over programs", CASE(RESTRICTED CACHE("/usr/local/bin"), NULL),
+	 "error, spec, InvalidConfiguration: spec.kbsLocalCertCacheSpec.secrets[0].mountPath is \"/usr/local/bin\", which "
+	 "would hide what the KBS has in /usr; choose a folder of its own, such as "
+	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
+	 false},
+	{"a cache over nothing", CASE(RESTRICTED CACHE("/"), NULL),
+	 "error, spec, InvalidConfiguration: spec.kbsLocalCertCacheSpec.secrets[0].mountPath is \"/\", which would hide "
+	 "what the KBS has in /etc/kbs-config; choose a folder of its own, such as "
+	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
+	 false},
+	{"a cache elsewhere", CASE(RESTRICTED CACHE("/etc/kbs-configuration"), NULL), NULL, true},
+	{"a cache in the folder of old releases", CASE(RESTRICTED ", trusteeVersion: '0.17'" CACHE(""), NULL), NULL, true},
 	{"too old", CASE(RESTRICTED ", trusteeVersion: '0.14'", NULL),
 	 "error, spec, VersionNotSupported: spec.trusteeVersion is 0.14 (image r/kbs:built-in-as-v0.21.0); nothing before "
 	 "0.15 "
@@ -771,6 +852,8 @@ int main(void)
 	ADD_TABLE(&t, missing_cases, test_missing);
 	ADD_TABLE(&t, rollout_cases, test_rollout);
 	ADD_TABLE(&t, name_cases, test_name);
+	tests_add(&t, "what keys are made of isn't served", test_withheld, NULL);
+	tests_add(&t, "which files of the configuration are mounted", test_configuration_items, NULL);
 	add_properties(&t);
 	return tests_run("kbs_render", &t);
 }
