@@ -20,7 +20,8 @@ struct pass {
 	struct render_trustee *t;          // the one at hand
 	const struct render_trustee *last; // the same, in `before`; NULL in the first pass
 	const char *ns;
-	json_t *found; // "Kind/name" to an object that is needed
+	const struct trustee_spec *spec; // of the TrusteeConfig at hand; NULL where it is a KbsConfig
+	json_t *found;                   // "Kind/name" to an object that is needed
 };
 
 static json_t *shared(const json_t *v)
@@ -235,6 +236,7 @@ static void render_objects(struct pass *p, const json_t *kbs, const struct kbs_s
 	const struct kbs_render_input in = {
 		.object = kbs,
 		.spec = spec,
+		.trustee = p->spec,
 		.objects = p->found,
 		.deployment = objects_get(p->in->objects, &KUBE_DEPLOYMENTS, p->ns, deployment),
 		.hold = hold,
@@ -252,8 +254,10 @@ static void render_kbs(struct pass *p, const json_t *kbs)
 {
 	struct error err;
 	struct kbs_spec *spec = xcalloc(1, sizeof(*spec));
-	if (kbs_decode(kbs, spec, &err) == 0)
-		render_objects(p, kbs, spec);
+	json_auto_t *counted =
+		p->spec != NULL ? trustee_filter_kbs_config(p->t->object, p->spec, kbs, &p->t->kbs_remarks) : shared(kbs);
+	if (kbs_decode(counted, spec, &err) == 0)
+		render_objects(p, counted, spec);
 	else
 		remarks_add(&p->t->kbs_remarks, REMARK_ERROR, ABOUT_SPEC, "Invalid", "%s", err.msg);
 	free(spec);
@@ -266,6 +270,7 @@ static int render_config(struct pass *p, const struct trustee_spec *spec, struct
 	CLEANUP_FREE char *host =
 		trustee_expected_host(spec, p->last != NULL ? p->last->url : NULL, p->last != NULL && p->last->exposed);
 	p->found = json_object();
+	p->spec = spec;
 	trustee_needs(p->t->object, spec, find_whole, p);
 	const struct trustee_render_input in = {
 		.object = p->t->object,
@@ -297,6 +302,7 @@ static int render_one(struct pass *p, struct error *err)
 	struct render_trustee *t = p->t;
 	struct error why;
 	p->ns = kube_namespace(t->object);
+	p->spec = NULL;
 	t->made = p->last != NULL ? json_incref(p->last->made) : json_array();
 	json_auto_t *others = neighbours(p->in->objects, p->ns);
 	if (trustee_has_older_rival(t->object, others, &t->remarks))

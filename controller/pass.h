@@ -20,6 +20,7 @@ struct pass {
 	const char *ns;               // borrowed from it
 	struct trustee_spec *tc_spec; // NULL where there is no TrusteeConfig
 	struct kbs_spec *kbs_spec;    // NULL where there is no KbsConfig, or it can't be read
+	json_t *kbs_counted;          // what it was decoded from: new
 	struct remarks remarks;
 	json_t *read;                     // "ConfigMap/name" -> the version whose content was rendered again
 	char *host;                       // new: that the TrusteeConfig's certificate was rendered for; or NULL

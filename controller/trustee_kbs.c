@@ -47,18 +47,25 @@ static void set_resources(const struct parts *p, json_t *spec)
 	json_put(spec, "kbsSecretResources", names);
 }
 
-// What both kinds have, as it is written: only what is set there.
+// What both kinds have.
+static const char *const shared_fields[] = {"instanceName",   "exposure",    "vault",  "imagePolicy",
+											"sessionStorage", "resources",   "image",  "imagePullSecrets",
+											"trusteeVersion", "driftPolicy", "metrics"};
+#define SHARED_FIELDS (sizeof(shared_fields) / sizeof(shared_fields[0]))
+
+static bool is_set(const json_t *spec, const char *field)
+{
+	const json_t *value = json_object_get(spec, field);
+	return value != NULL && !json_is_null(value);
+}
+
+// As it is written: only what is set there.
 static void hand_on(const struct parts *p, json_t *spec)
 {
-	static const char *const fields[] = {"instanceName",   "exposure",    "vault",  "imagePolicy",
-										 "sessionStorage", "resources",   "image",  "imagePullSecrets",
-										 "trusteeVersion", "driftPolicy", "metrics"};
 	const json_t *from = json_object_get(p->in->object, "spec");
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		const json_t *value = json_object_get(from, fields[i]);
-		if (value != NULL && !json_is_null(value))
-			json_put(spec, fields[i], json_deep_copy(value));
-	}
+	for (size_t i = 0; i < SHARED_FIELDS; i++)
+		if (is_set(from, shared_fields[i]))
+			json_put(spec, shared_fields[i], json_deep_copy(json_object_get(from, shared_fields[i])));
 }
 
 // The log level of the profile Permissive, unless an admin has chosen another one. true: it was rendered.
@@ -105,4 +112,63 @@ void parts_put_kbs_config(struct parts *p)
 	if (set_log_level(p, live, spec))
 		json_put(body, "metadata", json_pack("{s:{s:s}}", "annotations", ANNOTATION_LOG_LEVEL, LOG_LEVEL));
 	parts_put(p, &KUBE_KBS_CONFIGS, name, COMPONENT_KBS, body);
+}
+
+// ---- What counts of it
+
+struct filter {
+	const char *name; // the KbsConfig's
+	json_t *spec;     // of what is left
+	struct remarks *remarks;
+};
+
+// Of what is no longer applied, API servers leave empty maps.
+static bool says_something(const json_t *value)
+{
+	const char *key;
+	json_t *member;
+	if (!json_is_object(value))
+		return value != NULL && !json_is_null(value);
+	json_object_foreach ((json_t *)(uintptr_t)value, key, member)
+		if (says_something(member))
+			return true;
+	return false;
+}
+
+static void ignore_field(const struct filter *f, const char *field, const char *instead)
+{
+	if (says_something(json_object_get(f->spec, field)))
+		remarks_add(
+			f->remarks, REMARK_WARNING, ABOUT_RESOURCES, "FieldIgnored",
+			"KbsConfig \"%s\" sets spec.%s, which its TrusteeConfig doesn't: it is ignored, as the configuration "
+			"is made without it; set %s of the TrusteeConfig, and drop it here",
+			f->name, field, instead);
+	(void)json_object_del(f->spec, field);
+}
+
+// A pod that goes by one version, and a configuration by another, would leave the KBS without the policy that it looks for.
+json_t *trustee_filter_kbs_config(const json_t *object, const struct trustee_spec *spec, const json_t *kbs,
+								  struct remarks *remarks)
+{
+	const json_t *from = json_object_get(object, "spec");
+	const bool signer = spec->profile == TRUSTEE_RESTRICTED || spec->token_secret != NULL;
+	json_t *counted = json_made(json_copy((json_t *)(uintptr_t)kbs));
+	if (!json_is_object(json_object_get(kbs, "spec")))
+		return counted;
+	const struct filter f = {kube_name(kbs), json_made(json_copy(json_object_get(kbs, "spec"))), remarks};
+	for (size_t i = 0; i < SHARED_FIELDS; i++) {
+		CLEANUP_FREE char *instead = xasprintf("spec.%s", shared_fields[i]);
+		if (!is_set(from, shared_fields[i]))
+			ignore_field(&f, shared_fields[i], instead);
+	}
+	if (spec->https_secret == NULL) {
+		ignore_field(&f, "kbsHttpsKeySecretName", "spec.httpsSpec");
+		ignore_field(&f, "kbsHttpsCertSecretName", "spec.httpsSpec");
+	}
+	if (!signer) {
+		ignore_field(&f, "kbsAttestationKeySecretName", "spec.attestationTokenVerificationSpec");
+		ignore_field(&f, "kbsAttestationCertSecretName", "spec.attestationTokenVerificationSpec");
+	}
+	json_put(counted, "spec", f.spec);
+	return counted;
 }

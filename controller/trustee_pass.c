@@ -199,10 +199,16 @@ static void decode_kbs(struct pass *p, bool remark)
 	struct error err;
 	free(p->kbs_spec);
 	p->kbs_spec = NULL;
+	json_decref(p->kbs_counted);
+	p->kbs_counted = NULL;
 	if (p->kbs == NULL)
 		return;
+	CLEANUP_REMARKS struct remarks unheard = {0};
+	p->kbs_counted = p->tc_spec != NULL
+						 ? trustee_filter_kbs_config(p->tc, p->tc_spec, p->kbs, remark ? &p->remarks : &unheard)
+						 : json_incref(p->kbs);
 	p->kbs_spec = xcalloc(1, sizeof(*p->kbs_spec));
-	if (kbs_decode(p->kbs, p->kbs_spec, &err) == 0)
+	if (kbs_decode(p->kbs_counted, p->kbs_spec, &err) == 0)
 		return;
 	free(p->kbs_spec);
 	p->kbs_spec = NULL;
@@ -227,10 +233,11 @@ static int make(struct pass *p, struct error *err)
 {
 	if (has_older_rival(p))
 		return 0;
+	bool good = p->tc == NULL || decode_trustee(p);
 	decode_kbs(p, p->tc == NULL);
+	if (!good)
+		return 0;
 	if (p->tc != NULL) {
-		if (!decode_trustee(p))
-			return 0;
 		p->host = pass_expected_host(p);
 		int rc = do_trustee(p, err);
 		if (rc < 0)
@@ -385,6 +392,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 	free(p.kbs_spec);
 	json_decref(p.tc);
 	json_decref(p.kbs);
+	json_decref(p.kbs_counted);
 	json_decref(p.secrets);
 	json_decref(p.read);
 	json_decref(p.versions);

@@ -74,6 +74,13 @@ int trustee_render(const struct trustee_render_input *in, struct trustee_renderi
 void trustee_rendering_release(struct trustee_rendering *r) __attribute__((nonnull));
 #define CLEANUP_TRUSTEE_RENDERING CLEANUP(trustee_rendering_release)
 
+// The KbsConfig of a TrusteeConfig as it counts: without what others have set there though it is the TrusteeConfig's to say,
+// and it doesn't; remarked. An admin's are only KbsDeploymentSpec, KbsEnvVars, kbsSecretResources, kbsLocalCertCacheSpec and
+// ibmSEConfigSpec. New; it shares with kbs.
+json_t *trustee_filter_kbs_config(const json_t *object, const struct trustee_spec *spec, const json_t *kbs,
+								  struct remarks *remarks)
+	__attribute__((warn_unused_result, nonnull, returns_nonnull));
+
 // ConfigMap trustee-endpoint-T with the keys url and ca.crt (NULL: none), from which profiles make initdata
 // (trusteeConfigRef); appended to r.
 void trustee_render_endpoint(const json_t *object, const char *url, const char *ca, struct rendered *r)

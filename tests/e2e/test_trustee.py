@@ -814,7 +814,60 @@ def _(world):
         world.patch("ConfigMap", ns, "own", {"data": {"kbs-config.toml": "a = 2\n"}})
 
 
+@test("what others set in the KbsConfig that is the TrusteeConfig's to say takes no policy away")
+def _(world):
+    ns = world.namespace("others-fields")
+    world.apply(trustee(ns))
+    world.ready(ns)
+    world.rested()
+    for spec in ({"trusteeVersion": "0.17"}, {"instanceName": "two"}, {"image": "registry.example/other:v0.17.0"}):
+        with world.rolls(ns, 0):
+            with world.heard():
+                world.patch("KbsConfig", ns, "t-kbs-config", {"spec": spec})
+            told = world.says(ns, "t", "ResourcesSynced", "False", "FieldIgnored")
+            check(f"spec.{next(iter(spec))}" in told["message"], told["message"])
+            equal(mounts(pod_of(world, ns)), MOUNTS, "the mounts")
+        world.patch("KbsConfig", ns, "t-kbs-config", {"spec": dict.fromkeys(spec)})
+    world.says(ns, "t", "ResourcesSynced", "True", "Synced")
+
+
+@test("a cache of certificates that would hide the policy isn't rolled out")
+def _(world):
+    ns = world.namespace("hidden", True, secret("hidden", "cache", {"resource-policy.rego": "package policy"}))
+    world.apply(trustee(ns))
+    world.ready(ns)
+    world.rested()
+    cache = {"secretName": "cache", "mountPath": f"{STORAGE}/kbs/"}
+    with world.rolls(ns, 0):
+        world.patch("KbsConfig", ns, "t-kbs-config", {"spec": {"kbsLocalCertCacheSpec": {"secrets": [cache]}}})
+        told = world.says(ns, "t", "Ready", "False", "InvalidConfiguration")
+        check(cache["mountPath"] in told["message"], told["message"])
+
+
+@test("the Secrets that the KBS's keys are copied from are served to nobody")
+def _(world):
+    ns = world.namespace("sources", True, tls_secret("sources", "kbs-tls", make_pair(HOST)))
+    world.apply(restricted(ns, secretResources=["kbs-tls"], exposure={"type": "None"}))
+    told = world.says(ns, "t", "Degraded", "True", "SecretNotServed")
+    check('"kbs-tls"' in told["message"], told["message"])
+    for volume in pod_of(world, ns)["volumes"]:
+        for source in volume.get("projected", {}).get("sources", []):
+            equal(source["secret"]["name"], "attestation-status", "what is served")
+
+
 # ---- Rights
+
+
+@test("a KbsConfig that upstream's operator has left where nobody has granted anything says so, too")
+def _(world):
+    ns = world.namespace("left-ungranted", False)
+    left = kbs_config(ns, "k", kbsConfigMapName="own")
+    left["metadata"]["finalizers"] = ["kbsconfig.confidentialcontainers.org/finalizer"]
+    world.create(left)
+    world.says(ns, "k", "Ready", "False", "Forbidden", "KbsConfig")
+    world.bind(ns)
+    world.says(ns, "k", "Ready", "False", "ReferenceMissing", "KbsConfig", timeout=60)
+    equal(world.get("KbsConfig", ns, "k")["metadata"].get("finalizers"), None, "the finalizers")
 
 
 @test("in a namespace that nobody has granted, the status has the very command that does, and that is enough")
@@ -864,15 +917,3 @@ def _(world):
 
 
 main(TrusteeWorld(CONTROLLER))
-@test("a KbsConfig that upstream's operator has left where nobody has granted anything says so, too")
-def _(world):
-    ns = world.namespace("left-ungranted", False)
-    left = kbs_config(ns, "k", kbsConfigMapName="own")
-    left["metadata"]["finalizers"] = ["kbsconfig.confidentialcontainers.org/finalizer"]
-    world.create(left)
-    world.says(ns, "k", "Ready", "False", "Forbidden", "KbsConfig")
-    world.bind(ns)
-    world.says(ns, "k", "Ready", "False", "ReferenceMissing", "KbsConfig", timeout=60)
-    equal(world.get("KbsConfig", ns, "k")["metadata"].get("finalizers"), None, "the finalizers")
-
-

@@ -564,6 +564,7 @@ int main(void)
 	ADD_TABLE(&t, log_cases, test_log);
 	tests_add(&t, "bindings: paths", test_binding_paths, NULL);
 	tests_add(&t, "bindings: too many", test_too_many_bindings, NULL);
+	ADD_TABLE(&t, filter_cases, test_filter);
 	tests_add(&t, "names that are taken", test_taken, NULL);
 	tests_add(&t, "no uid", test_no_uid, NULL);
 	ADD_TABLE(&t, version_cases, test_version);
