@@ -52,7 +52,8 @@
 
 #define KBS_CONFIG_SUFFIX "-kbs-config" // of the KbsConfig and the ConfigMap that a TrusteeConfig makes
 #define KBS_CERT_CACHE_PATH "/opt/confidential-containers/attestation-service/kds-store/vcek"
-#define TRUSTEE_VERSION_MINOR 21 // where trusteeVersion is unset: 0.21
+#define TRUSTEE_VERSION_MINOR 21 // where neither trusteeVersion nor the image tells: 0.21
+#define TRUSTEE_OLDEST_MINOR 15  // the first whose configuration is known: 0.15
 
 enum trustee_profile { TRUSTEE_PERMISSIVE, TRUSTEE_RESTRICTED };
 enum trustee_tls { TRUSTEE_TLS_OLD, TRUSTEE_TLS_INTERMEDIATE, TRUSTEE_TLS_MODERN, TRUSTEE_TLS_CUSTOM };

@@ -12,7 +12,6 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define PATH_ROOM 512
 #define HOST_MAX 253
-#define VERSION_MINOR_FIRST 13 // older ones speak another protocol
 
 int check_optional_name(const char **name, const char *path, const char *kind, struct error *err)
 {
@@ -375,9 +374,10 @@ static int check_version(struct trustee_hosting *h, struct error *err)
 	if (!good)
 		return error_set(err, EINVAL, "spec.trusteeVersion is \"%s\"; it must be a release of Trustee such as \"0.21\"",
 						 text);
-	if (major == 0 && minor < VERSION_MINOR_FIRST)
-		return error_set(err, EINVAL, "spec.trusteeVersion is \"%s\"; releases before 0.%d are not supported", text,
-						 VERSION_MINOR_FIRST);
+	if (major == 0 && minor < TRUSTEE_OLDEST_MINOR)
+		return error_set(err, EINVAL,
+						 "spec.trusteeVersion is \"%s\"; releases before 0.%d are not supported: take a newer image",
+						 text, TRUSTEE_OLDEST_MINOR);
 	h->version_major = (int)major;
 	h->version_minor = (int)minor;
 	return 0;

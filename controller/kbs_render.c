@@ -161,17 +161,33 @@ static json_t *deployment(const struct kbs_render_input *in, const struct truste
 							   "template", pods));
 }
 
+// trusteeVersion is for images whose tag doesn't tell, and chooses none: the default image is that of its own release.
+static void check_version(const struct kbs_spec *s, const struct trustee_dialect *dialect, const char *image,
+						  struct remarks *remarks)
+{
+	int major = 0;
+	int minor = 0;
+	if (s->hosting.trustee_version != NULL && s->hosting.image == NULL &&
+		trustee_version_of_image(image, &major, &minor) && trustee_dialect_of(major, minor) != dialect)
+		remarks_add(
+			remarks, REMARK_WARNING, ABOUT_SPEC, "ImageOfOtherVersion",
+			"spec.trusteeVersion is %s, but spec.image is unset, and the default image \"%s\" doesn't start with "
+			"such a configuration; set spec.image to one of that release, or leave spec.trusteeVersion out",
+			s->hosting.trustee_version, image);
+}
+
 // What the pods can't start with, beside objects that are missing.
 static bool check_spec(const struct kbs_render_input *in, const struct trustee_dialect *dialect, const char *image,
 					   struct remarks *remarks)
 {
 	const struct kbs_spec *s = in->spec;
 	if (dialect == NULL)
-		remarks_add(remarks, REMARK_ERROR, ABOUT_SPEC, "VersionNotSupported",
-					"spec.trusteeVersion is %s (image %s); nothing before 0.%d can be run: take a newer image, and say "
-					"which release it holds",
-					s->hosting.trustee_version != NULL ? s->hosting.trustee_version : "unset", image,
-					TRUSTEE_OLDEST_MINOR);
+		remarks_add(remarks, REMARK_ERROR, ABOUT_SPEC, "UnsupportedVersion",
+					"spec.trusteeVersion is unset, and image \"%s\" is a Trustee before 0.%d, which can't be run: take "
+					"a newer one, "
+					"or say in spec.trusteeVersion what it is",
+					image, TRUSTEE_OLDEST_MINOR);
+	check_version(s, dialect, image, remarks);
 	bool half = (s->secrets.https_key != NULL) != (s->secrets.https_cert != NULL);
 	if (half)
 		remarks_add(remarks, REMARK_ERROR, ABOUT_CERTIFICATE, "ReferenceMissing",

@@ -10,7 +10,6 @@
 
 #include "common/trustee.h"
 
-#define TRUSTEE_OLDEST_MINOR 15
 #define TRUSTEE_NEWEST_MINOR 21 // what newer ones are taken for
 
 enum admin_style {

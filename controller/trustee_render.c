@@ -151,11 +151,11 @@ static void choose_dialect(struct parts *p)
 	p->dialect = trustee_dialect_for(h, default_image);
 	if (p->dialect != NULL)
 		return;
-	const char *given = h->trustee_version != NULL ? h->trustee_version : h->image;
 	CLEANUP_FREE char *why = xasprintf(
-		"%s \"%s\" is a Trustee before 0.%d, whose configuration can't be written: take a newer one%s",
-		h->trustee_version != NULL ? "spec.trusteeVersion" : "spec.image", given != NULL ? given : default_image,
-		TRUSTEE_OLDEST_MINOR, h->trustee_version != NULL ? "" : ", or say in spec.trusteeVersion what it is");
+		"%s \"%s\" is a Trustee before 0.%d, whose configuration can't be written: take a newer one, or say in "
+		"spec.trusteeVersion what it is",
+		h->image != NULL ? "spec.image" : "the controller's --kbs-image", h->image != NULL ? h->image : default_image,
+		TRUSTEE_OLDEST_MINOR);
 	refuse(p, "UnsupportedVersion", why);
 }
 

@@ -112,7 +112,7 @@ restricted("tls-custom", tlsConfig={"profile": "custom", "minVersion": "1.2", "m
                                     "ciphers": ["ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_AES_256_GCM_SHA384"],
                                     "groups": ["X25519", "secp256r1"]})
 for _minor in range(15, 22):
-    restricted(f"version-0.{_minor}", trusteeVersion=f"0.{_minor}")
+    restricted(f"version-0.{_minor}", trusteeVersion=f"0.{_minor}", image=f"registry.example/kbs:v0.{_minor}.0")
 restricted("exposure-host", exposure={"type": "Auto", "host": HOST})
 restricted("exposure-route", exposure={"type": "Route", "host": HOST})
 restricted("exposure-tlsroute", exposure={"type": "TLSRoute", "host": HOST, "gatewayRef": {"name": "gateway"}},

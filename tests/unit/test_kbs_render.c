@@ -698,14 +698,10 @@ static struct missing_case missing_cases[] = {
 	 false},
 	{"a cache elsewhere", CASE(RESTRICTED CACHE("/etc/kbs-configuration"), NULL), NULL, true},
 	{"a cache in the folder of old releases", CASE(RESTRICTED ", trusteeVersion: '0.17'" CACHE(""), NULL), NULL, true},
-	{"too old", CASE(RESTRICTED ", trusteeVersion: '0.14'", NULL),
-	 "error, spec, VersionNotSupported: spec.trusteeVersion is 0.14 (image r/kbs:built-in-as-v0.21.0); nothing before "
-	 "0.15 "
-	 "can be run: take a newer image, and say which release it holds",
-	 false},
 	{"an image that is too old", CASE(RESTRICTED ", image: 'r/kbs:v0.13.0'", NULL),
-	 "error, spec, VersionNotSupported: spec.trusteeVersion is unset (image r/kbs:v0.13.0); nothing before 0.15 can be "
-	 "run: take a newer image, and say which release it holds",
+	 "error, spec, UnsupportedVersion: spec.trusteeVersion is unset, and image \"r/kbs:v0.13.0\" is a Trustee before "
+	 "0.15, "
+	 "which can't be run: take a newer one, or say in spec.trusteeVersion what it is",
 	 false},
 };
 

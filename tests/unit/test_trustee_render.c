@@ -444,7 +444,6 @@ static struct version_case {
 	{"version: an image that tells nothing", "image: 'kbs:latest'", "kbs:v0.19.0", "\nauthorization_mode = ", ""},
 	{"version: an image too old", "image: 'kbs:v0.13.0'", NULL, NULL, "UnsupportedVersion"},
 	{"version: the default image too old", "x: y", "kbs:v0.13.0", NULL, "UnsupportedVersion"},
-	{"version: too old", "trusteeVersion: '0.13'", NULL, NULL, "UnsupportedVersion"},
 	{"version: no Redis yet", "trusteeVersion: '0.20', sessionStorage: {type: Redis, secretRef: {name: r, key: u}}",
 	 NULL, NULL, "SessionURLMissing UnsupportedVersion"},
 };
