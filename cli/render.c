@@ -267,8 +267,9 @@ static void render_kbs(struct pass *p, const json_t *kbs)
 
 static int render_config(struct pass *p, const struct trustee_spec *spec, struct error *err)
 {
-	CLEANUP_FREE char *host =
-		trustee_expected_host(spec, p->last != NULL ? p->last->url : NULL, p->last != NULL && p->last->exposed);
+	bool is_service = false;
+	CLEANUP_FREE char *host = trustee_expected_host(spec, p->last != NULL ? p->last->url : NULL,
+													p->last != NULL && p->last->exposed, &is_service);
 	p->found = json_object();
 	p->spec = spec;
 	trustee_needs(p->t->object, spec, find_whole, p);
@@ -279,6 +280,7 @@ static int render_config(struct pass *p, const struct trustee_spec *spec, struct
 		.profile = find_profile,
 		.profile_ctx = p,
 		.host = host,
+		.host_is_service = is_service,
 		.now_s = p->in->now_s,
 		.world = p->in->world,
 	};

@@ -326,10 +326,10 @@ static void check_hosts(struct check *c)
 		buf_addf(&have, " and %zu more", c->report->nnames - NAMES_SHOWN);
 	for (size_t i = 0; i < c->in->nhosts; i++)
 		if (!covers(sk_X509_value(c->chain, 0), c->in->hosts[i]))
-			FAULT(
-				c, CERTIFICATE_HOST,
+			problem(
+				c, CERTIFICATE_HOST, c->in->hosts_may_differ ? CERTIFICATE_WARNING : CERTIFICATE_ERROR,
 				"tls.crt is not good for \"%.253s\", but for %.200s: add it to the certificate's subjectAltName (with "
-				"cert-manager: dnsNames or ipAddresses)",
+				"cert-manager: dnsNames or ipAddresses), or set spec.exposure.host to the name that guests use",
 				c->in->hosts[i], have.n > 0 ? buf_z(&have) : "no name at all");
 }
 

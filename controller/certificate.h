@@ -32,7 +32,8 @@ struct certificate_input {
 	enum certificate_use use;
 	const char *const *hosts; // that a server's certificate must be good for: names or IP addresses
 	size_t nhosts;
-	int64_t now_s; // since 1970
+	bool hosts_may_differ; // clients may know others: one that it isn't good for is a warning
+	int64_t now_s;         // since 1970
 };
 
 enum certificate_problem_code {

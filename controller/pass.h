@@ -22,8 +22,9 @@ struct pass {
 	struct kbs_spec *kbs_spec;    // NULL where there is no KbsConfig, or it can't be read
 	json_t *kbs_counted;          // what it was decoded from: new
 	struct remarks remarks;
-	json_t *read;                     // "ConfigMap/name" -> the version whose content was rendered again
-	char *host;                       // new: that the TrusteeConfig's certificate was rendered for; or NULL
+	json_t *read; // "ConfigMap/name" -> the version whose content was rendered again
+	char *host;   // new: that the TrusteeConfig's certificate was rendered for; or NULL
+	bool host_is_service;
 	json_t *versions;                 // of what was read and written
 	json_t *secrets;                  // names of those that were read
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each
@@ -89,7 +90,7 @@ struct reach {
 struct reach pass_find_reach(struct pass *p, struct remarks *remarks) __attribute__((warn_unused_result, nonnull));
 void reach_release(struct reach *r) __attribute__((nonnull));
 // The name that the HTTPS certificate must be good for: the one that is asked for, or that the cluster chose. New, or NULL.
-char *pass_expected_host(struct pass *p) __attribute__((warn_unused_result, nonnull));
+char *pass_expected_host(struct pass *p, bool *ret_is_service) __attribute__((warn_unused_result, nonnull));
 // The ConfigMap that profiles find the Trustee by.
 int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 	__attribute__((warn_unused_result, nonnull(1, 3)));

@@ -36,13 +36,13 @@ void reach_release(struct reach *r)
 	json_decref(r->exposed);
 }
 
-char *pass_expected_host(struct pass *p)
+char *pass_expected_host(struct pass *p, bool *ret_is_service)
 {
 	CLEANUP_REMARKS struct remarks unheard = {0};
 	struct reach r = {0};
 	if (p->kbs_spec != NULL)
 		r = pass_find_reach(p, &unheard);
-	char *host = trustee_expected_host(p->tc_spec, r.url, r.to_be_exposed);
+	char *host = trustee_expected_host(p->tc_spec, r.url, r.to_be_exposed, ret_is_service);
 	reach_release(&r);
 	return host;
 }

@@ -109,6 +109,7 @@ static void check(const struct parts *p, const struct pair_kind *kind, const cha
 												  .use = kind->use,
 												  .hosts = hosts,
 												  .nhosts = p->in->host != NULL,
+												  .hosts_may_differ = p->in->host_is_service,
 												  .now_s = p->in->now_s},
 					  ret);
 }

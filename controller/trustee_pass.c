@@ -85,6 +85,7 @@ static int render_trustee(struct pass *p, struct error *err)
 		.profile = pass_find_profile,
 		.profile_ctx = p,
 		.host = p->host,
+		.host_is_service = p->host_is_service,
 		.now_s = pass_now_s(p),
 		.world = &p->world,
 	};
@@ -238,7 +239,7 @@ static int make(struct pass *p, struct error *err)
 	if (!good)
 		return 0;
 	if (p->tc != NULL) {
-		p->host = pass_expected_host(p);
+		p->host = pass_expected_host(p, &p->host_is_service);
 		int rc = do_trustee(p, err);
 		if (rc < 0)
 			return rc;

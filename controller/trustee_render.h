@@ -45,6 +45,8 @@ struct trustee_render_input {
 	profile_digests_fn profile;
 	void *profile_ctx;
 	const char *host; // where guests reach it, once that is known: the HTTPS certificate must be good for it; or NULL
+	bool
+		host_is_service; // they reach it by its Service, or by a name that nobody has told: not good for it is a warning
 	int64_t now_s;
 	const struct trustee_world *world;
 };

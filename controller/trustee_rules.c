@@ -21,12 +21,19 @@ bool trustee_has_older_rival(const json_t *object, const json_t *others, struct 
 	return true;
 }
 
-char *trustee_expected_host(const struct trustee_spec *spec, const char *url, bool exposed)
+char *trustee_expected_host(const struct trustee_spec *spec, const char *url, bool exposed, bool *ret_is_service)
 {
-	if (spec->hosting.exposure.host != NULL)
-		return xstrdup(spec->hosting.exposure.host);
-	const char *host = exposed && url != NULL ? strstr(url, "://") : NULL;
-	return host != NULL ? xstrndup((struct str){host + 3, strcspn(host + 3, ":/")}) : NULL;
+	const char *asked = spec->hosting.exposure.host;
+	*ret_is_service = asked == NULL && !exposed;
+	if (asked != NULL)
+		return xstrdup(asked);
+	const char *host = url != NULL ? strstr(url, "://") : NULL;
+	if (host == NULL)
+		return NULL;
+	host += strlen("://");
+	if (*host == '[') // an IPv6 address
+		return xstrndup((struct str){host + 1, strcspn(host + 1, "]")});
+	return xstrndup((struct str){host, strcspn(host, ":/")});
 }
 
 bool trustee_can_publish(const struct kbs_spec *kbs, const char *url, const char *ca)

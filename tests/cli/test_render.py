@@ -350,6 +350,15 @@ def _():
         equal(said.count("warning: "), 2 - len(want), f"warnings with {has}")
 
 
+@test("a certificate that isn't good for the Service is warned of, where guests know no other name")
+def _():
+    for spec, want in (({}, 1), ({"exposure": {"host": HOST}}, 0)):
+        said = render(trustee(**RESTRICTED, **spec), *TLS, options=["--has=none"])[1]
+        equal(said.count("warning: "), want, f"warnings with {spec} ({said})")
+        equal(said.count('HostMissing: spec.httpsSpec.tlsSecretName: Secret "kbs-tls": tls.crt is not good for "kbs-service.'), want,
+              f"what is said with {spec}")
+
+
 @test("images are the controller's, by option or from the environment")
 def _():
     kbs = CASES["microservices"][1]

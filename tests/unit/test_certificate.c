@@ -163,7 +163,7 @@ static const struct row {
 	const char *cert, *key, *ca; // material; NULL: absent
 	const char *want;            // errors, then (warnings), then [notes]
 	const char *says;            // in the first problem's text
-	const char *host;            // NULL: SERVICE; "": none
+	const char *host;            // NULL: SERVICE; "": none; ?HOST: clients may use others
 	enum certificate_use use;
 } rows[] = {
 	{"a chain with its root", "leaf+inter+root", "leaf", NULL, "", NULL, NULL, SERVES},
@@ -239,6 +239,8 @@ static const struct row {
 	 "kbs.example.org", SERVES},
 	{"an address", "other+root", "other", NULL, "", NULL, "192.0.2.7", SERVES},
 	{"an address of IPv6", "other+root", "other", NULL, "", NULL, "2001:db8:0::7", SERVES},
+	{"another host, where others may be used", "other+root", "other", NULL, "(HostMissing)", "\"x.org\"", "?x.org",
+	 SERVES},
 	{"another address", "other+root", "other", NULL, "HostMissing", NULL, "192.0.2.8", SERVES},
 	{"a common name is no name", "no-san+root", "no-san", NULL, "HostMissing", "no name at all", "no-san", SERVES},
 	{"no host to be good for", "no-san+root", "no-san", NULL, "", NULL, "", SERVES},
@@ -309,6 +311,8 @@ static void test_row(void **state)
 	CLEANUP_CERTIFICATE_REPORT struct certificate_report r;
 	const char *key = row->key == NULL || row->key[0] == '=' ? row->key : find(row->key, strlen(row->key))->key_pem;
 	const char *host = row->host != NULL ? row->host : SERVICE;
+	bool may_differ = host[0] == '?';
+	host += may_differ;
 	certificates(row->cert != NULL ? row->cert : "=", &cert);
 	certificates(row->ca != NULL ? row->ca : "=", &ca);
 	certificate_check(
@@ -320,6 +324,7 @@ static void test_row(void **state)
 			.use = row->use,
 			.hosts = &host,
 			.nhosts = host[0] != '\0',
+			.hosts_may_differ = may_differ,
 			.now_s = NOW,
 		},
 		&r);
