@@ -66,7 +66,7 @@ int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 
 // ---- Status
 
-static void tell_ready(const struct pass *p, const json_t *object, const json_t *status)
+static void tell_ready(const struct pass *p, const json_t *object, const json_t *status, bool starting)
 {
 	const json_t *before = status_condition(object, "Ready");
 	json_auto_t *holder = json_pack("{s:O}", "status", status);
@@ -78,8 +78,8 @@ static void tell_ready(const struct pass *p, const json_t *object, const json_t 
 		(before != NULL && json_equal(json_object_get(before, "reason"), json_object_get(now, "reason")) &&
 		 json_equal(json_object_get(before, "message"), json_object_get(now, "message"))))
 		return;
-	kube_event(p->t->config.events, object, strcmp(value, "True") == 0 ? EVENT_NORMAL : EVENT_WARNING, reason,
-			   "Reconcile", message);
+	const bool fine = starting || strcmp(value, "True") == 0;
+	kube_event(p->t->config.events, object, fine ? EVENT_NORMAL : EVENT_WARNING, reason, "Reconcile", message);
 }
 
 static int write_status(struct pass *p, const struct kube_resource *res, const json_t *object, json_t *status,
@@ -109,7 +109,7 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 		return 0;
 	int rc = write_status(p, res, object, status, err);
 	if (rc == 0 && tell)
-		tell_ready(p, object, status);
+		tell_ready(p, object, status, trustee_is_starting(&in));
 	json_decref(status);
 	return rc;
 }

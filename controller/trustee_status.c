@@ -86,15 +86,15 @@ static char *what_is_missing(const struct facts *f)
 
 static struct condition ready_true(const struct facts *f)
 {
-	const char *url = f->in->url;
-	const char *at = url != NULL ? " at " : "";
-	url = url != NULL ? url : "";
+	CLEANUP_FREE char *use =
+		f->in->url != NULL ? xasprintf("Guests can use it at %s", f->in->url)
+						   : xstrdup("It runs, but has no address for guests yet, as condition RouteAdmitted tells");
 	if (!f->in->permissive)
-		return verdict("Ready", "True", "Ready", xasprintf("Guests can use it%s%s.", at, url));
+		return verdict("Ready", "True", "Ready", xasprintf("%s.", use));
 	return verdict("Ready", "True", "NotForProduction",
-				   xasprintf("Guests can use it%s%s, for evaluation only: spec.profileType Permissive releases every "
-							 "resource to whoever asks, genuine guest or not%s; Restricted is for production.",
-							 at, url, f->in->https ? "" : ", over plain HTTP"));
+				   xasprintf("%s; it is for evaluation only: spec.profileType Permissive releases every resource to "
+							 "whoever asks, genuine guest or not%s; Restricted is for production.",
+							 use, f->in->https ? "" : ", over plain HTTP"));
 }
 
 static struct condition ready(const struct facts *f)
@@ -274,18 +274,35 @@ static bool says(const json_t *object, const json_t *status)
 	return true;
 }
 
-json_t *trustee_status(const struct trustee_status_input *in)
+// Release ret->trouble.
+static void find_facts(const struct trustee_status_input *in, struct facts *ret)
 {
-	struct facts f = {
+	*ret = (struct facts){
 		.in = in,
 		.is_trustee = json_text_is(in->object, "kind", "TrusteeConfig"),
 		.error = remarks_worst(in->remarks, REMARK_ERROR, -1),
 	};
-	if (in->deployment != NULL) {
-		const struct pod_trouble_input pods = {.deployment = in->deployment, .pods = in->pods, .object = in->object};
-		read_deployment(in->deployment, &f);
-		pod_trouble_find(&pods, &f.trouble);
-	}
+	if (in->deployment == NULL)
+		return;
+	const struct pod_trouble_input pods = {.deployment = in->deployment, .pods = in->pods, .object = in->object};
+	read_deployment(in->deployment, ret);
+	pod_trouble_find(&pods, &ret->trouble);
+}
+
+bool trustee_is_starting(const struct trustee_status_input *in)
+{
+	struct facts f;
+	find_facts(in, &f);
+	bool starting =
+		f.error == NULL && !f.available && !f.zero && !f.trouble.lasting && (in->deployment == NULL || f.rolling);
+	pod_trouble_release(&f.trouble);
+	return starting;
+}
+
+json_t *trustee_status(const struct trustee_status_input *in)
+{
+	struct facts f;
+	find_facts(in, &f);
 	json_t *status = status_of(&f);
 	pod_trouble_release(&f.trouble);
 	if (!says(in->object, status))

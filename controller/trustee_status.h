@@ -46,6 +46,9 @@ struct trustee_status_input {
 // and nothing else: it is meant for server-side apply.
 json_t *trustee_status(const struct trustee_status_input *in) __attribute__((warn_unused_result, nonnull));
 
+// Whether it isn't Ready for no other reason than that its objects and pods are being made: nothing to be warned of.
+bool trustee_is_starting(const struct trustee_status_input *in) __attribute__((warn_unused_result, nonnull));
+
 // A condition of a status by its type; NULL where there is none. Borrowed.
 const json_t *status_condition(const json_t *object, const char *type) __attribute__((nonnull(2)));
 

@@ -72,8 +72,8 @@ static void warn_of_kbs(const json_t *object, struct arena *arena, struct decisi
 	warn_of_replicas(s.replicas, "spec.KbsDeploymentSpec.replicas", &s.hosting, arena, d);
 	if ((s.secrets.https_key == NULL) != (s.secrets.https_cert == NULL))
 		decision_warn(d,
-					  "spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName go together: without both, the KBS "
-					  "serves plain HTTP");
+					  "spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName go together: nothing is rolled out "
+					  "with one of them; set both, or none for plain HTTP");
 	if (s.hosting.vault_given && json_array_size(s.secret_resources) > 0)
 		decision_warn(
 			d, "spec.kbsSecretResources are not served with spec.vault, as the KBS reads all resources from Vault "

@@ -69,23 +69,25 @@ static struct status_case {
 	 "[" GOOD "]",
 	 {{0}},
 	 "K",
-	 {"Ready True Ready: Guests can use it.", "CertificateValid Unknown PlainHTTP: @",
-	  "RouteAdmitted Unknown NotExposed: @", "ResourcesSynced False Pending: @"}},
+	 {"Ready True Ready: It runs, but has no address for guests yet, as condition RouteAdmitted tells.",
+	  "CertificateValid Unknown PlainHTTP: @", "RouteAdmitted Unknown NotExposed: @",
+	  "ResourcesSynced False Pending: @"}},
 	{"permissive",
 	 RUNS,
 	 "[" GOOD "]",
 	 {{0}},
 	 "pu",
-	 {"Ready True NotForProduction: Guests can use it at https://kbs, for evaluation only: spec.profileType Permissive "
-	  "releases every resource to whoever asks, genuine guest or not, over plain HTTP; Restricted is for production.",
+	 {"Ready True NotForProduction: Guests can use it at https://kbs; it is for evaluation only: spec.profileType "
+	  "Permissive releases every resource to whoever asks, genuine guest or not, over plain HTTP; Restricted is for "
+	  "production.",
 	  "Degraded False AsExpected: @"}},
 	{"permissive with HTTPS",
 	 RUNS,
 	 "[" GOOD "]",
 	 {{0}},
 	 "phu",
-	 {"Ready True NotForProduction: Guests can use it at https://kbs, for evaluation only: spec.profileType Permissive "
-	  "releases every resource to whoever asks, genuine guest or not; Restricted is for production."}},
+	 {"Ready True NotForProduction: Guests can use it at https://kbs; it is for evaluation only: spec.profileType "
+	  "Permissive releases every resource to whoever asks, genuine guest or not; Restricted is for production."}},
 	// What isn't there
 	{"no KbsConfig yet",
 	 NULL,
@@ -649,6 +651,35 @@ static void test_status(void **state)
 	trustee_tear_down(&t);
 }
 
+static struct starting_case {
+	const char *name;
+	struct status_case of;
+	bool starting;
+} starting_cases[] = {
+	{"starting: nothing is made yet", {"", NULL, NULL, {{0}}, "n", {NULL}}, true},
+	{"starting: no pod yet", {"", STARTS, "[]", {{0}}, "", {NULL}}, true},
+	{"starting: a container is being made",
+	 {"", STARTS, "[" IN(WAITS("ContainerCreating", "")) "]", {{0}}, "", {NULL}},
+	 true},
+	{"not starting: an image can't be pulled",
+	 {"", STARTS, "[" IN(WAITS("ImagePullBackOff", "")) "]", {{0}}, "", {NULL}},
+	 false},
+	{"not starting: an error", {"", NULL, NULL, {{REMARK_ERROR, ABOUT_SPEC, "A", "b"}}, "", {NULL}}, false},
+	{"not starting: scaled to zero",
+	 {"", DEPLOY("0", COUNTS("0", "0", "0") ", " FINISHED), "[]", {{0}}, "", {NULL}},
+	 false},
+	{"not starting: it runs", {"", RUNS, "[" GOOD "]", {{0}}, "", {NULL}}, false},
+};
+
+static void test_starting(void **state)
+{
+	const struct starting_case *c = *state;
+	struct trustee t;
+	trustee_set_up(&t, &c->of);
+	assert_int_equal(trustee_is_starting(&t.in), c->starting);
+	trustee_tear_down(&t);
+}
+
 // ---- All of it, and times
 
 static struct status_case whole = {"", RUNS, "[" GOOD "]", {{0}}, "hesux", {NULL}};
@@ -826,6 +857,7 @@ int main(void)
 {
 	static struct tests tests;
 	ADD_TABLE(&tests, status_cases, test_status);
+	ADD_TABLE(&tests, starting_cases, test_starting);
 	tests_add(&tests, "all fields", test_whole, NULL);
 	ADD_TABLE(&tests, change_cases, test_change);
 	ADD_TABLE(&tests, time_cases, test_time);

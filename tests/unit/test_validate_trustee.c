@@ -183,7 +183,8 @@ static struct warning_case {
 	 "spec.KbsDeploymentSpec.replicas is 3, but each pod keeps sessions to itself: a guest whose requests reach "
 	 "several "
 	 "pods fails to attest; set spec.sessionStorage to Redis or Postgres",
-	 "spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName go together: without both, the KBS serves plain HTTP"},
+	 "spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName go together: nothing is rolled out with one of "
+	 "them; set both, or none for plain HTTP"},
 	{"no warning: HTTPS", K_NEW("kbsHttpsKeySecretName: a, kbsHttpsCertSecretName: a"), NULL, NULL},
 	{"warning: as invalid as before", CHANGE(KBS_, "KbsConfig", "image: ' '", "image: ' '"),
 	 "the KbsConfig is not valid, as before: spec.image is \" \"; it must be an image such as "
