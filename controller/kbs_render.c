@@ -198,7 +198,7 @@ static bool check_spec(const struct kbs_render_input *in, const struct trustee_d
 		remarks_add(remarks, REMARK_NOTE, ABOUT_SPEC, "OwnPolicy",
 					"spec.kbsResourcePolicyConfigMapName is unset: the KBS goes by a policy of its own, which releases "
 					"every resource to any guest that isn't a sample");
-	return dialect != NULL && kbs_pod_check(in, dialect, remarks) && !half;
+	return dialect != NULL && !half;
 }
 
 static void render_deployment(const struct kbs_render_input *in, struct rendered *ret, struct remarks *remarks)
@@ -209,6 +209,8 @@ static void render_deployment(const struct kbs_render_input *in, struct rendered
 	json_t *content = json_object();
 	bool good = check_spec(in, dialect, image, remarks);
 	good = kbs_references_check(in, content, remarks) && good;
+	// A pod can be made only of what is there.
+	good = good && kbs_pod_check(in, dialect, remarks);
 	if (good)
 		rendered_add(ret, &KUBE_DEPLOYMENTS, deployment(in, dialect, name, content, remarks));
 	else

@@ -697,7 +697,8 @@ static struct missing_case missing_cases[] = {
 	 "/opt/confidential-containers/attestation-service/kds-store/vcek",
 	 false},
 	{"a cache elsewhere", CASE(RESTRICTED CACHE("/etc/kbs-configuration"), NULL), NULL, true},
-	{"a cache in the folder of old releases", CASE(RESTRICTED ", trusteeVersion: '0.17'" CACHE(""), NULL), NULL, true},
+	{"a cache in the folder of old releases",
+	 CASE(RESTRICTED ", trusteeVersion: '0.17', image: 'r/kbs:v0.17.0'" CACHE(""), NULL), NULL, true},
 	{"an image that is too old", CASE(RESTRICTED ", image: 'r/kbs:v0.13.0'", NULL),
 	 "error, spec, UnsupportedVersion: spec.trusteeVersion is unset, and image \"r/kbs:v0.13.0\" is a Trustee before "
 	 "0.15, "
