@@ -28,7 +28,8 @@ char *trustee_expected_host(const struct trustee_spec *spec, const char *url, bo
 	if (asked != NULL)
 		return xstrdup(asked);
 	const char *host = url != NULL ? strstr(url, "://") : NULL;
-	if (host == NULL)
+	// With None, guests may go by something that nobody here knows.
+	if (host == NULL || (!exposed && spec->hosting.exposure.type == EXPOSE_NONE))
 		return NULL;
 	host += strlen("://");
 	if (*host == '[') // an IPv6 address

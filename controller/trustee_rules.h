@@ -15,8 +15,8 @@ bool trustee_has_older_rival(const json_t *object, const json_t *others, struct 
 	__attribute__((warn_unused_result, nonnull));
 
 // The name that the HTTPS certificate must be good for: the one that is asked for, or that the cluster has chosen. url:
-// where guests reach it, NULL while that isn't known; exposed: by what exposes it outside the cluster. Set where it isn't,
-// and nothing is asked for: *ret_is_service, as the name is its Service's then. New, or NULL.
+// where guests reach it, NULL while that isn't known; exposed: by what exposes it outside the cluster. *ret_is_service: it
+// is its Service's, as nothing exposes it, and nothing is asked for. New, or NULL.
 char *trustee_expected_host(const struct trustee_spec *spec, const char *url, bool exposed, bool *ret_is_service)
 	__attribute__((warn_unused_result, nonnull(1, 4)));
 

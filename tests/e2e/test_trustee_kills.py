@@ -29,7 +29,7 @@ from tap import check, equal, main, test
 
 (CONTROLLER,) = programs("coco-controller")
 HOST = "kbs.example"
-EXPOSURE = {"exposure": {"type": "None", "host": HOST}}
+EXPOSURE = {"exposure": {"type": "None"}}
 WRITES_MAX = 40  # of one change
 AUTH = "t-auth-secret"
 
