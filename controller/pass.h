@@ -46,6 +46,9 @@ int pass_refused(struct pass *p, int rc, const struct error *err) __attribute__(
 // Brings objects from..to of what was rendered to the API server, where they aren't so already.
 int pass_sync(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner, int policy,
 			  struct error *err) __attribute__((warn_unused_result, nonnull));
+// They are still wanted, and stay as they are for now.
+void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner)
+	__attribute__((nonnull));
 // Deletes objects of the owner's that are ours and no longer wanted.
 int pass_prune(struct pass *p, const struct rendered *wanted, const json_t *owner, struct error *err)
 	__attribute__((warn_unused_result, nonnull));

@@ -126,8 +126,8 @@ static int check_own_pairs(struct pass *p, bool *ret_bad, struct error *err)
 
 static int render_kbs(struct pass *p, const json_t *objects, struct error *err)
 {
-	bool hold = false;
-	int rc = p->tc == NULL ? check_own_pairs(p, &hold, err) : 0;
+	bool bad_pair = false;
+	int rc = p->tc == NULL ? check_own_pairs(p, &bad_pair, err) : 0;
 	if (rc < 0)
 		return rc;
 	CLEANUP_FREE char *deployment = kbs_deployment_name(p->kbs_spec);
@@ -138,7 +138,8 @@ static int render_kbs(struct pass *p, const json_t *objects, struct error *err)
 		.trustee = p->tc_spec,
 		.objects = objects,
 		.deployment = live,
-		.hold = hold,
+		// Of a TrusteeConfig, something may have been refused.
+		.hold = bad_pair || p->failed,
 		.world = &p->world,
 	};
 	CLEANUP_RENDERED struct rendered r = {0};

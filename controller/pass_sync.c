@@ -167,12 +167,14 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 	return 0;
 }
 
-// It is wanted, though it can't be rendered now.
-static void keep(struct pass *p, const struct rendered_object *want, const json_t *owner)
+void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner)
 {
-	json_auto_t *live = view_get(p->t->view, want->resource, p->ns, want->name);
-	if (live != NULL || was_applied(owner, want))
-		note_object(p, owner, want);
+	for (size_t i = from; i < to; i++) {
+		const struct rendered_object *want = &r->v[i];
+		json_auto_t *live = view_get(p->t->view, want->resource, p->ns, want->name);
+		if (live != NULL || was_applied(owner, want))
+			note_object(p, owner, want);
+	}
 }
 
 static void tell_applied(const struct pass *p, const struct change *c, const json_t *owner)
@@ -269,7 +271,7 @@ int pass_sync(struct pass *p, const struct rendered *r, size_t from, size_t to, 
 		if (r->v[i].object != NULL)
 			rc = judge(p, &r->v[i], owner, policy, &v[n++], err);
 		else
-			keep(p, &r->v[i], owner);
+			pass_keep(p, r, i, i + 1, owner);
 	if (rc == 0)
 		rc = apply_changes(p, v, n, owner, err);
 	for (size_t i = 0; i < n; i++) {

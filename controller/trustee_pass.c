@@ -28,12 +28,15 @@ static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct err
 	size_t last = n > 0 && r->objects.v[n - 1].resource == &KUBE_KBS_CONFIGS ? n - 1 : n;
 	int policy = p->tc_spec->hosting.drift;
 	int rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
-	// What the KbsConfig names is there before it is.
-	if (rc == 0)
+	// What the KbsConfig names is there before it is. Where something was refused, it stays as it is, and with it the pods: they
+	// aren't replaced by some that have only half of what is new.
+	if (rc == 0 && !p->failed)
 		rc = pass_sync(p, &r->objects, last, n, p->tc, policy, err);
+	else if (rc == 0)
+		pass_keep(p, &r->objects, last, n, p->tc);
 	CLEANUP_FREE char *endpoint = xasprintf("%s%s", TRUSTEE_ENDPOINT_PREFIX, kube_name(p->tc));
 	rendered_keep(&r->objects, &KUBE_CONFIG_MAPS, endpoint);
-	return rc < 0 ? rc : pass_prune(p, &r->objects, p->tc, err);
+	return rc < 0 || p->failed ? rc : pass_prune(p, &r->objects, p->tc, err);
 }
 
 static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t remarks_before)
