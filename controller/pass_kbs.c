@@ -67,6 +67,9 @@ static void gather_object(void *ctx, const struct kube_resource *res, const char
 		return;
 	x->rc = view_digest(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
 	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	// Others' claims aren't followed: pods tell where one isn't there.
+	if (object == NULL && res == &KUBE_PVCS)
+		object = json_pack("{s:{s:s}}", "metadata", "name", name);
 	if (object != NULL)
 		(void)json_object_set_new(x->objects, id, object);
 }

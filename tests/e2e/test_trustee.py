@@ -19,6 +19,7 @@ from trustee_world import (
     condition,
     config_map,
     kbs_config,
+    named,
     restricted,
     secret,
     tls_secret,
@@ -812,6 +813,17 @@ def _(world):
     world.rested()
     with world.rolls(ns, 1):
         world.patch("ConfigMap", ns, "own", {"data": {"kbs-config.toml": "a = 2\n"}})
+
+
+@test("an admin's own claim with IBM SE's certificates is nothing to complain of")
+def _(world):
+    ns = world.namespace("own-claim")
+    amount = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Mi"}}}
+    world.create(config_map(ns, "own", {"kbs-config.toml": "a = 1\n"}))
+    world.create(named("PersistentVolumeClaim", ns, "own", spec=amount))
+    world.apply(kbs_config(ns, "k", kbsConfigMapName="own", ibmSEConfigSpec={"certStorePvc": "own"}))
+    world.ready(ns, "k", "KbsConfig")
+    world.says(ns, "k", "Degraded", "False", "AsExpected", "KbsConfig")
 
 
 @test("what others set in the KbsConfig that is the TrusteeConfig's to say takes no policy away")
