@@ -61,24 +61,48 @@ static json_t *unpack(const json_t *packed)
 	return text != NULL ? json_loadb(json_string_value(text), json_string_length(text), JSON_ALLOW_NUL, NULL) : NULL;
 }
 
+// Beside it, by which rivals are told from each other: a namespace may have many.
 static json_t *trim_own(json_t *object)
 {
-	(void)json_object_del(json_object_get(json_object_get(object, "metadata"), "annotations"), LAST_APPLIED);
-	return pack(object);
+	json_t *metadata = json_object_get(object, "metadata");
+	json_t *spec = json_object_get(object, "spec");
+	(void)json_object_del(json_object_get(metadata, "annotations"), LAST_APPLIED);
+	json_t *rival = json_pack("{s:O?, s:{s:O?, s:O?}, s:{s:O?}}", "kind", json_object_get(object, "kind"), "metadata",
+							  "name", json_object_get(metadata, "name"), "creationTimestamp",
+							  json_object_get(metadata, "creationTimestamp"), "spec", "instanceName",
+							  json_object_get(spec, "instanceName"));
+	json_t *packed = pack(object);
+	(void)json_object_set_new(packed, "rival", rival);
+	return packed;
+}
+
+// Others' annotations may be as large as they like, and a namespace's Secrets are many.
+static void drop_foreign_annotations(json_t *object)
+{
+	json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
+	const char *key = NULL;
+	json_t *value = NULL;
+	void *next = NULL;
+	json_object_foreach_safe(annotations, next, key, value)
+	{
+		if (strncmp(key, NAME_GROUP "/", strlen(NAME_GROUP "/")) != 0)
+			(void)json_object_del(annotations, key);
+	}
 }
 
 // Of a Secret's metadata what tells versions and owners apart.
 static json_t *trim_secret(json_t *object)
 {
-	json_t *metadata = json_object_get(object, "metadata");
-	(void)json_object_del(json_object_get(metadata, "annotations"), LAST_APPLIED);
-	(void)json_object_del(metadata, "selfLink");
+	drop_foreign_annotations(object);
+	(void)json_object_del(json_object_get(object, "metadata"), "selfLink");
 	return pack(object);
 }
 
 static json_t *trim_config_map(json_t *object)
 {
-	return pack(object_digest_trim(object));
+	json_t *digested = object_digest_trim(object);
+	drop_foreign_annotations(digested);
+	return pack(digested);
 }
 
 static json_t *trim_pod(json_t *object)
@@ -146,6 +170,28 @@ static const struct kube_index indexes[] = {
 
 // ---- Following
 
+static void forget_secret(struct view *v, const char *ns, const char *name)
+{
+	CLEANUP_FREE char *key = kube_key(ns, name);
+	(void)pthread_mutex_lock(&v->lock);
+	(void)json_object_del(v->secrets, key);
+	(void)pthread_mutex_unlock(&v->lock);
+}
+
+// With the lock held: those of a namespace that is followed no more, of which nobody would tell that they went.
+static void forget_secrets(struct view *v, const char *ns)
+{
+	size_t n = strlen(ns);
+	const char *key = NULL;
+	json_t *secret = NULL;
+	void *next = NULL;
+	json_object_foreach_safe(v->secrets, next, key, secret)
+	{
+		if (strncmp(key, ns, n) == 0 && key[n] == '/')
+			(void)json_object_del(v->secrets, key);
+	}
+}
+
 static void on_changed(void *ctx, const char *key, const json_t *old_object, const json_t *new_object)
 {
 	const struct followed *f = ctx;
@@ -153,6 +199,8 @@ static void on_changed(void *ctx, const char *key, const json_t *old_object, con
 	(void)key;
 	const json_t *any = new_object != NULL ? new_object : old_object;
 	recent_heard(v->recent, f->resource, kube_namespace(any), kube_name(any), new_object);
+	if (f->resource == &KUBE_SECRETS && new_object == NULL)
+		forget_secret(v, kube_namespace(any), kube_name(any));
 	json_auto_t *unpacked_old = unpack(old_object);
 	json_auto_t *unpacked_new = unpack(new_object);
 	v->config.changed(v->config.ctx, f->resource, unpacked_old, unpacked_new);
@@ -215,39 +263,15 @@ struct view *view_start(const struct view_config *config)
 	return v;
 }
 
-void view_stop(struct view *v)
-{
-	if (v == NULL)
-		return;
-	for (size_t i = 0; i < KINDS; i++)
-		unfollow(v->kinds[i]);
-	for (size_t i = 0; i < v->nextra; i++)
-		unfollow(v->extra[i]);
-	free(v->extra);
-	json_decref(v->users);
-	json_decref(v->secrets);
-	recent_free(v->recent);
-	(void)pthread_mutex_destroy(&v->lock);
-	free(v);
-}
-
-// The kinds' slots are filled once and never emptied before the stop.
-static struct followed *followed_kind(struct view *v, size_t i)
-{
-	(void)pthread_mutex_lock(&v->lock);
-	struct followed *f = v->kinds[i];
-	(void)pthread_mutex_unlock(&v->lock);
-	return f;
-}
-
 const char *view_waits_for(struct view *v)
 {
-	for (size_t i = 0; i < KINDS; i++) {
-		const struct followed *f = followed_kind(v, i);
-		if (f != NULL && !kube_informer_synced(f->informer))
-			return f->resource->plural;
-	}
-	return NULL;
+	const char *plural = NULL;
+	(void)pthread_mutex_lock(&v->lock);
+	for (size_t i = 0; i < KINDS && plural == NULL; i++)
+		if (v->kinds[i] != NULL && !kube_informer_synced(v->kinds[i]->informer))
+			plural = v->kinds[i]->resource->plural;
+	(void)pthread_mutex_unlock(&v->lock);
+	return plural;
 }
 
 static int look_for(struct view *v, const struct kube_resource *res, bool *ret, bool *ret_news, struct error *err)
@@ -297,13 +321,21 @@ static struct followed *find_extra(struct view *v, const struct kube_resource *r
 	return NULL;
 }
 
+static size_t count_config_maps(const struct view *v, const char *ns)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < v->nextra; i++)
+		n += v->extra[i]->name != NULL && strcmp(v->extra[i]->ns, ns) == 0;
+	return n;
+}
+
 // With the lock held. -1: there is no room.
 static int want_extra(struct view *v, const struct kube_resource *res, const char *ns, const char *name, json_t *ids,
 					  bool *all_synced)
 {
 	struct followed *f = find_extra(v, res, ns, name);
 	if (f == NULL) {
-		if (v->nextra == VIEW_FOLLOWED_MAX)
+		if (v->nextra == VIEW_FOLLOWED_MAX || (name != NULL && count_config_maps(v, ns) >= VIEW_CONFIG_MAPS_MAX))
 			return -1;
 		CLEANUP_FREE char *field = name != NULL ? xasprintf("metadata.name=%s", name) : NULL;
 		const struct kube_selector selector = {.fields = field, .metadata_only = name == NULL};
@@ -336,6 +368,8 @@ static struct followed *take_unused(struct view *v)
 		if (is_used(v, f))
 			continue;
 		v->extra[i] = v->extra[--v->nextra];
+		if (f->resource == &KUBE_SECRETS)
+			forget_secrets(v, f->ns);
 		return f;
 	}
 	return NULL;
@@ -354,6 +388,27 @@ static void drop_unused(struct view *v)
 	}
 }
 
+void view_stop(struct view *v)
+{
+	if (v == NULL)
+		return;
+	// The others' handlers go on meanwhile, and ask for objects of any kind.
+	for (size_t i = 0; i < KINDS; i++) {
+		(void)pthread_mutex_lock(&v->lock);
+		struct followed *f = TAKE_PTR(v->kinds[i]);
+		(void)pthread_mutex_unlock(&v->lock);
+		unfollow(f);
+	}
+	(void)json_object_clear(v->users);
+	drop_unused(v);
+	free(v->extra);
+	json_decref(v->users);
+	json_decref(v->secrets);
+	recent_free(v->recent);
+	(void)pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
 int view_use(struct view *v, const char *user, const char *ns, const json_t *config_maps, struct error *err)
 {
 	bool synced = true;
@@ -370,9 +425,9 @@ int view_use(struct view *v, const char *user, const char *ns, const json_t *con
 	if (rc < 0)
 		return error_set(
 			err, ENOSPC,
-			"namespaces with a Trustee and ConfigMaps that they refer to are more than %d; run fewer Trustees, "
-			"or put them into fewer namespaces",
-			VIEW_FOLLOWED_MAX);
+			"Trustees of namespace \"%s\" refer to more than %d ConfigMaps of others, or namespaces with a Trustee and "
+			"such ConfigMaps are more than %d in all; run fewer Trustees, or put them into fewer namespaces",
+			ns, VIEW_CONFIG_MAPS_MAX, VIEW_FOLLOWED_MAX);
 	return synced ? 0 : 1;
 }
 
@@ -408,54 +463,57 @@ json_t *view_get(struct view *v, const struct kube_resource *res, const char *ns
 	return recent_get(v->recent, res, ns, name, unpack(packed));
 }
 
-json_t *view_list(struct view *v, const struct kube_resource *res, const char *ns)
+// Those of a kind as they are stored, under a value of an index (NULL: all): a new array.
+static json_t *stored_list(struct view *v, const struct kube_resource *res, const char *index, const char *value)
 {
-	json_t *all = json_array();
-	for (size_t i = 0; i < KINDS; i++) {
-		const struct followed *f = followed_kind(v, i);
-		if (kinds[i].resource != res || f == NULL)
+	json_t *list = NULL;
+	(void)pthread_mutex_lock(&v->lock);
+	for (size_t i = 0; i < KINDS && list == NULL; i++) {
+		if (kinds[i].resource != res || v->kinds[i] == NULL)
 			continue;
-		json_t *list = kube_store_list(kube_informer_store(f->informer));
-		size_t j = 0;
-		json_t *object = NULL;
-		json_array_foreach (list, j, object)
-			if (strcmp(kube_namespace(object), ns) == 0)
-				(void)json_array_append_new(all, unpack(object));
-		json_decref(list);
+		struct kube_store *store = kube_informer_store(v->kinds[i]->informer);
+		list = index != NULL ? kube_store_by_index(store, index, value) : kube_store_list(store);
 	}
-	return all;
+	(void)pthread_mutex_unlock(&v->lock);
+	return list != NULL ? list : json_array();
 }
 
-// Appends those of a kind that an index has under a value.
-static void add_indexed(struct view *v, const struct kube_resource *res, const char *index, const char *value,
-						json_t *to)
+json_t *view_list(struct view *v, const struct kube_resource *res, const char *ns)
 {
-	for (size_t i = 0; i < KINDS; i++) {
-		const struct followed *f = kinds[i].resource == res ? followed_kind(v, i) : NULL;
-		if (f == NULL)
-			continue;
-		json_auto_t *packed = kube_store_by_index(kube_informer_store(f->informer), index, value);
-		size_t j = 0;
-		const json_t *object = NULL;
-		json_array_foreach (packed, j, object)
-			(void)json_array_append_new(to, unpack(object));
-	}
+	json_auto_t *list = stored_list(v, res, /* index= */ NULL, /* value= */ NULL);
+	json_t *all = json_array();
+	size_t i = 0;
+	json_t *object = NULL;
+	json_array_foreach (list, i, object)
+		if (strcmp(kube_namespace(object), ns) == 0)
+			(void)json_array_append_new(all, unpack(object));
+	return all;
 }
 
 json_t *view_same_instance(struct view *v, const char *ns, const char *instance)
 {
+	static const struct kube_resource *const both[] = {&KUBE_TRUSTEE_CONFIGS, &KUBE_KBS_CONFIGS};
 	CLEANUP_FREE char *key = kube_key(ns, instance);
 	json_t *all = json_array();
-	add_indexed(v, &KUBE_TRUSTEE_CONFIGS, OF_INSTANCE, key, all);
-	add_indexed(v, &KUBE_KBS_CONFIGS, OF_INSTANCE, key, all);
+	for (size_t k = 0; k < sizeof(both) / sizeof(both[0]); k++) {
+		json_auto_t *list = stored_list(v, both[k], OF_INSTANCE, key);
+		size_t i = 0;
+		const json_t *packed = NULL;
+		json_array_foreach (list, i, packed)
+			(void)json_array_append(all, json_object_get(packed, "rival"));
+	}
 	return all;
 }
 
 json_t *view_pods(struct view *v, const char *ns, const char *kbs_config)
 {
 	CLEANUP_FREE char *key = kube_key(ns, kbs_config);
+	json_auto_t *list = stored_list(v, &KUBE_PODS, OF_KBS_CONFIG, key);
 	json_t *pods = json_array();
-	add_indexed(v, &KUBE_PODS, OF_KBS_CONFIG, key, pods);
+	size_t i = 0;
+	const json_t *packed = NULL;
+	json_array_foreach (list, i, packed)
+		(void)json_array_append_new(pods, unpack(packed));
 	return pods;
 }
 
@@ -582,10 +640,11 @@ static void walk_owned(struct owned_walk *w, view_owned_fn fn, void *ctx)
 void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn fn, void *ctx)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		const struct followed *f = followed_kind(v, i);
 		struct owned_walk w = {v, kinds[i].resource, ns, uid, json_object()};
-		if (f != NULL)
-			note_stored(&w, f);
+		(void)pthread_mutex_lock(&v->lock);
+		if (v->kinds[i] != NULL)
+			note_stored(&w, v->kinds[i]);
+		(void)pthread_mutex_unlock(&v->lock);
 		walk_owned(&w, fn, ctx);
 	}
 	struct owned_walk w = {v, &KUBE_SECRETS, ns, uid, json_object()};

@@ -16,8 +16,9 @@
 #include "common/kube/informer.h"
 #include "controller/rendered.h"
 
-#define VIEW_FOLLOWED_MAX 400 // namespaces and single ConfigMaps together; compare KUBE_STREAMS_MAX
-#define VIEW_WORLD_MS 600000  // how often the kinds that a cluster may lack are looked for
+#define VIEW_FOLLOWED_MAX 400   // namespaces and single ConfigMaps together; compare KUBE_STREAMS_MAX
+#define VIEW_CONFIG_MAPS_MAX 64 // of one namespace, so that it leaves room for others
+#define VIEW_WORLD_MS 600000    // how often the kinds that a cluster may lack are looked for
 
 struct view;
 
@@ -70,7 +71,8 @@ typedef void (*view_owned_fn)(void *ctx, const struct kube_resource *res, const 
 void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn fn, void *ctx)
 	__attribute__((nonnull(1, 2, 3, 4)));
 
-// TrusteeConfigs and KbsConfigs of the namespace with the same spec.instanceName: a new array.
+// TrusteeConfigs and KbsConfigs of the namespace with the same spec.instanceName: a new array of what trustee_rival() asks
+// for: kind, name, creationTimestamp and instanceName.
 json_t *view_same_instance(struct view *v, const char *ns, const char *instance)
 	__attribute__((warn_unused_result, nonnull, returns_nonnull));
 // The pods of a KbsConfig, as trustee_pod_trim() leaves them: a new array.
