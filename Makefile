@@ -178,8 +178,9 @@ bench: ## measure the webhook beside a constant answer, and what follows a clust
 	@hack/deps.sh build test
 	@$(MAKE) --no-print-directory build $(BENCH)
 	@tests/bench/bench.py
-	@hack/kube-build.sh kube-apiserver >/dev/null
+	@hack/kube-build.sh kube-apiserver kube-controller-manager >/dev/null
 	@tests/bench/bench_live.py
+	@tests/bench/bench_trustee.py
 
 # The readers that ours is compared with, where they are installed.
 BENCH := $(patsubst %,$(OUT)/tests/%,bench_server bench_load bench_handle json_readers)

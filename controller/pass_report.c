@@ -78,6 +78,9 @@ static void tell_ready(const struct pass *p, const json_t *object, const json_t 
 		(before != NULL && json_equal(json_object_get(before, "reason"), json_object_get(now, "reason")) &&
 		 json_equal(json_object_get(before, "message"), json_object_get(now, "message"))))
 		return;
+	// That something new is being made is no news yet: whether it comes to run is.
+	if (starting && before == NULL)
+		return;
 	const bool fine = starting || strcmp(value, "True") == 0;
 	kube_event(p->t->config.events, object, fine ? EVENT_NORMAL : EVENT_WARNING, reason, "Reconcile", message);
 }

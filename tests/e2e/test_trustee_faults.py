@@ -63,7 +63,8 @@ EXPOSURE = {"exposure": {"type": "None"}}
 AUTH = "t-auth-secret"
 FINALIZER = "kbsconfig.confidentialcontainers.org/finalizer"
 OUTAGE_S = 20
-REPAIRED_S = 3  # after an outage, on a machine that has nothing else to do; compare Outage.limit
+REPAIRED_S = 3  # after an outage, on a machine that has nothing else to do; a test allows for others: see BUSY
+BUSY = 10
 HANDOVER_S = 2  # after a stop in order
 LEASE_S = 15
 DEADLY = (4, 13, 22, 31, 36)  # a takeover takes 40 writes
@@ -458,7 +459,7 @@ def _(world):
     ns = world.namespace("leaders")
     world.apply(trustee(ns))
     settle(world, ns)
-    for end, limit in (("stop", HANDOVER_S), ("kill", LEASE_S + HANDOVER_S)):
+    for end, limit in (("stop", LEASE_S - HANDOVER_S), ("kill", 2 * LEASE_S)):
         leader = world.leader()
         with revived(world, allowed={0, -signal.SIGKILL}):
             old = uid(world.there("Service", ns, SERVICE))
@@ -489,12 +490,11 @@ class Outage:
         self.edited, self.renewed, self.created, self.ended = names
         for ns in names:
             world.namespace(ns, True, tls_secret(ns, "kbs-tls", self.pair))
-        begin = time.monotonic()
         world.apply(trustee(self.edited, **EXPOSURE), restricted(self.renewed, **EXPOSURE), trustee(self.ended))
         settle(world, self.edited, self.renewed, self.ended)
         self.before = state(world, self.edited)
         # Where other suites run at the same time, everything takes longer.
-        self.limit = max(REPAIRED_S, 3 * (time.monotonic() - begin))
+        self.limit = BUSY * REPAIRED_S
 
     def edit(self):
         """Before it, or as soon as the API server can be reached by others."""

@@ -13,6 +13,7 @@ import copy
 import datetime
 import json
 import time
+import types
 
 from world import P, ROOT, SYSTEM_NAMESPACE, Account, Program, World, documents
 
@@ -157,6 +158,8 @@ class Controller(Program):
 class TrusteeWorld(World):
     """binary: of coco-controller. controllers: how many of them run."""
 
+    behind_proxy = True  # else the controllers ask the API server itself, as a measurement wants it
+
     def __init__(self, binary, controllers=1):
         self.binary = binary
         self.ncontrollers = controllers
@@ -173,7 +176,11 @@ class TrusteeWorld(World):
         self.kubelet = self.stack.enter_context(Kubelet(cluster))
         follow = {"Deployment", "TrusteeConfig", "KbsConfig", "Secret"}
         self.histories = {kind: self.stack.enter_context(History(cluster, path_of(kind))) for kind in follow}
-        self.proxy = self.stack.enter_context(FaultProxy(cluster.port, cluster.dir / "certs/apiserver.crt"))
+        certificate = cluster.dir / "certs/apiserver.crt"
+        if self.behind_proxy:
+            self.proxy = self.stack.enter_context(FaultProxy(cluster.port, certificate))
+        else:
+            self.proxy = types.SimpleNamespace(port=cluster.port, ca=certificate)
         self.account = Account(self, "coco-controller", self.proxy)
         options = (self.cluster.env, f"--kubeconfig={self.account.kubeconfig}")
         self.controllers = [
