@@ -10,6 +10,7 @@ import threading
 
 from trustee_world import APPLIED, CONTENT, DEPLOYMENT, TrusteeWorld, condition, content, uid
 
+from cluster import ClusterError
 from fault_proxy import Lost
 from tap import check, equal
 
@@ -210,7 +211,12 @@ class Deaths:
         self.world.proxy.remove_rule(self.rule)
         self.world.controller.proc.process.wait()
         self._prepare()
-        self.world.controller.start()
+        try:
+            self.world.controller.start()
+        except ClusterError:
+            # It may write, and so be struck again, before it was seen to listen.
+            if not self.struck.is_set():
+                raise
 
     def wait_for(self, is_done, what):
         """Waits until it is done and the controller is at rest, whoever dies meanwhile."""
