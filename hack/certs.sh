@@ -1,21 +1,17 @@
 #!/bin/bash
-# Makes a CA and a serving certificate for coco-webhook's Service, with openssl.
+# Makes a CA and a serving certificate for a coco-webhook that reads them from files, with openssl: for tests and trials. On
+# a cluster the webhook makes its own, see docs/certificates.md.
 #
-#   hack/certs.sh [--patch] [--san NAME]... FOLDER
+#   hack/certs.sh [--san NAME]... FOLDER
 #
 # FOLDER gets ca.crt, ca.key, tls.crt and tls.key. A CA that is there already stays and signs a new serving certificate:
 # run it again to renew that.
-#   --patch      puts the pair into Secret coco-webhook-tls and the CA into caBundle of both webhook configurations of
-#                the cluster that kubectl reaches (kubectl apply -k manifests/base comes first)
 #   --san NAME   one more name for the certificate, as openssl writes it: DNS:localhost, IP:127.0.0.1
-#
-# ca.key is for renewals only: keep it off the cluster.
 set -euo pipefail
 umask 077 # keys
 
 namespace=coco-pipelines-system
 service=coco-webhook
-secret=coco-webhook-tls
 days=365
 
 die() {
@@ -23,18 +19,16 @@ die() {
     exit 2
 }
 
-patch=
 folder=
 names="DNS:$service.$namespace.svc,DNS:$service.$namespace.svc.cluster.local"
 while [ $# -gt 0 ]; do
     case $1 in
-    --patch) patch=yes ;;
     --san)
         [ $# -gt 1 ] || die "--san needs a name, such as IP:127.0.0.1"
         names="$names,$2"
         shift
         ;;
-    -*) die "unknown option $1; known: --patch, --san NAME" ;;
+    -*) die "unknown option $1; known: --san NAME" ;;
     *)
         [ -z "$folder" ] || die "one folder is enough: $folder, or $1?"
         folder=$1
@@ -72,23 +66,5 @@ new_certificate() {
     rm -r "$new"
 }
 
-# Every webhook of a configuration has a caBundle of its own.
-patch_configuration() {
-    local kind=$1 bundle count operations
-    bundle=$(base64 -w0 "$folder/ca.crt")
-    count=$(kubectl get "$kind" "$service" -o 'jsonpath={.webhooks[*].name}' | wc -w)
-    operations=$(for ((i = 0; i < count; i++)); do
-        printf ',{"op":"add","path":"/webhooks/%d/clientConfig/caBundle","value":"%s"}' "$i" "$bundle"
-    done)
-    kubectl patch "$kind" "$service" --type=json -p "[${operations#,}]"
-}
-
 [ -e "$folder/ca.crt" ] || new_ca
 new_certificate
-if [ -n "$patch" ]; then
-    kubectl create secret tls "$secret" -n "$namespace" --cert="$folder/tls.crt" --key="$folder/tls.key" \
-        --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f -
-    # After the Secret: the first pods start with it, and only then is the webhook asked.
-    patch_configuration mutatingwebhookconfiguration
-    patch_configuration validatingwebhookconfiguration
-fi

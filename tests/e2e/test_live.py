@@ -893,6 +893,13 @@ RARE = {
     ("coco-controller", "patch", "events.k8s.io", "events"),  # an event that goes on is written after six minutes
     ("coco-webhook", "list", "confidentialcontainers.org", "trusteeconfigs"),  # test_trustee_crds.py
     ("coco-webhook", "list", "confidentialcontainers.org", "kbsconfigs"),
+    # test_certificates.py
+    *(("coco-webhook", verb, "", "secrets") for verb in ("get", "list", "watch", "patch")),
+    *(
+        ("coco-webhook", verb, "admissionregistration.k8s.io", f"{kind}webhookconfigurations")
+        for verb in ("list", "watch", "patch")
+        for kind in ("mutating", "validating")
+    ),
     # test_trustee.py: Trustees, and kinds that this cluster lacks
     *(("coco-controller", "patch", "confidentialcontainers.org", f"{kind}/status") for kind in ("trusteeconfigs", "kbsconfigs")),
     *(

@@ -1048,31 +1048,4 @@ def _(world):
         equal(len(out.splitlines()), len(objects), "how many objects were accepted")
 
 
-@test("hack/certs.sh --patch: the Secret and each caBundle, which a later apply keeps")
-def _(world):
-    folder = world.folder / "patch"
-    command = [ROOT / "hack/certs.sh", "--patch", folder]
-    env = world.cluster.env | {"KUBECONFIG": str(world.cluster.kubeconfig())}
-    configurations = [world.configurations[kind] for kind in (MUTATING, VALIDATING)]
-    with world.without(MUTATING, VALIDATING):
-        world.apply_all(configurations)
-        for _ in range(2):  # the second time renews
-            subprocess.run(command, check=True, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        world.apply_all(configurations)
-        ca = base64.b64encode((folder / "ca.crt").read_bytes()).decode()
-        for wanted in configurations:
-            webhooks = world.cluster.get_json(wanted["kind"], "coco-webhook")["webhooks"]
-            for got, webhook in zip(webhooks, wanted["webhooks"], strict=True):
-                client = webhook["clientConfig"]["service"] | {"port": 443}
-                equal(got["clientConfig"], {"service": client, "caBundle": ca}, f"{webhook['name']}'s clientConfig")
-        secret = world.cluster.get_json("secret", "coco-webhook-tls", "-n", SYSTEM_NAMESPACE)
-        equal(secret["type"], "kubernetes.io/tls", "the Secret's type")
-        equal(base64.b64decode(secret["data"]["tls.crt"]), (folder / "tls.crt").read_bytes(), "the certificate")
-        for wanted in configurations:
-            world.cluster.kubectl("delete", wanted["kind"], "coco-webhook")
-    verify = ["openssl", "verify", "-CAfile", folder / "ca.crt", "-purpose", "sslserver"]
-    verify += ["-verify_hostname", f"coco-webhook.{SYSTEM_NAMESPACE}.svc", folder / "tls.crt"]
-    subprocess.run(verify, check=True, capture_output=True)
-
-
 main(Offline())
