@@ -1,8 +1,8 @@
 #include "controller/kbs_pairs.h"
 
+#include "common/certificate.h"
 #include "common/mem.h"
-#include "controller/certificate.h"
-#include "controller/secret_text.h"
+#include "common/secret_text.h"
 
 #define PAIRS 2
 

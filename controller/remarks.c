@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/certificate.h"
 #include "common/error.h"
 #include "common/mem.h"
-#include "controller/certificate.h"
 
 // Where the list is full, the last one of the lowest level makes room for a worse one; the others stay in their order.
 static struct remark *make_room(struct remarks *r, enum remark_level level)

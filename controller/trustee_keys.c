@@ -2,15 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/certificate.h"
+#include "common/certificate_chain.h"
+#include "common/certificate_make.h"
 #include "common/clock.h"
 #include "common/encode.h"
 #include "common/json_made.h"
 #include "common/mem.h"
 #include "common/profile.h"
 #include "common/secret.h"
-#include "controller/certificate.h"
-#include "controller/certificate_chain.h"
-#include "controller/certificate_make.h"
 #include "controller/trustee_parts.h"
 
 // Of a derived certificate: its chain, and roots behind it.

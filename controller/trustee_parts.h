@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
-#include "controller/secret_text.h"
+#include "common/secret_text.h"
 #include "controller/trustee_dialect.h"
 #include "controller/trustee_render.h"
 

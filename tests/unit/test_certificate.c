@@ -2,11 +2,11 @@
 #include <openssl/err.h>
 
 #include "cases.h"
+#include "common/certificate.h"
+#include "common/certificate_chain.h"
+#include "common/certificate_make.h"
 #include "common/cleanup.h"
 #include "common/secret.h"
-#include "controller/certificate.h"
-#include "controller/certificate_chain.h"
-#include "controller/certificate_make.h"
 #include "pki.h"
 
 #define NOW ((time_t)1900000000) // 2030-03-17T17:46:40Z

@@ -15,11 +15,11 @@
 
 #include <jansson.h>
 
+#include "common/certificate_chain.h"
 #include "common/clock.h"
 #include "common/encode.h"
 #include "common/secret.h"
 #include "common/yaml.h"
-#include "controller/certificate_chain.h"
 #include "controller/trustee_policy.h"
 #include "controller/trustee_render.h"
 #include "pki.h"

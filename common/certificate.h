@@ -2,8 +2,8 @@
 //
 // Texts are PEM, as in a Secret of type kubernetes.io/tls. Nothing of a private key goes into a report; OpenSSL reads
 // the key from the caller's memory and wipes what it decodes.
-#ifndef COCO_CONTROLLER_CERTIFICATE_H
-#define COCO_CONTROLLER_CERTIFICATE_H
+#ifndef COCO_COMMON_CERTIFICATE_H
+#define COCO_COMMON_CERTIFICATE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "controller/secret_text.h"
+#include "common/secret_text.h"
 
 #include "common/encode.h"
 #include "common/secret.h"

@@ -1,6 +1,6 @@
 // A value of a Secret, wiped on release. PURE
-#ifndef COCO_CONTROLLER_SECRET_TEXT_H
-#define COCO_CONTROLLER_SECRET_TEXT_H
+#ifndef COCO_COMMON_SECRET_TEXT_H
+#define COCO_COMMON_SECRET_TEXT_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "controller/certificate_chain.h"
+#include "common/certificate_chain.h"
 
 #include <errno.h>
 
@@ -6,8 +6,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/certificate.h"
 #include "common/cleanup.h"
-#include "controller/certificate.h"
 
 STACK_OF(X509) * certificates_read(struct str pem)
 {

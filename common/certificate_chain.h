@@ -1,8 +1,8 @@
 // Chains of X.509 certificates: what they lead to, and what has to be published of them. PURE
 //
 // Texts are PEM. Below them, what the certificate_*.c files share of OpenSSL.
-#ifndef COCO_CONTROLLER_CERTIFICATE_CHAIN_H
-#define COCO_CONTROLLER_CERTIFICATE_CHAIN_H
+#ifndef COCO_COMMON_CERTIFICATE_CHAIN_H
+#define COCO_COMMON_CERTIFICATE_CHAIN_H
 
 #include <limits.h>
 #include <stdbool.h>

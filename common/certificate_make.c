@@ -1,4 +1,4 @@
-#include "controller/certificate_make.h"
+#include "common/certificate_make.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,8 +12,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "common/certificate_chain.h"
 #include "common/cleanup.h"
-#include "controller/certificate_chain.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define SKEW_S ((int64_t)5 * 60)

@@ -1,4 +1,4 @@
-#include "controller/certificate.h"
+#include "common/certificate.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -10,11 +10,11 @@
 #include <openssl/x509v3.h>
 
 #include "common/buf.h"
+#include "common/certificate_chain.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/mem.h"
-#include "controller/certificate_chain.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define RSA_BITS_MIN 2048

@@ -1,9 +1,9 @@
-// Keys and certificates that the controller makes where none are given, and keys in the form that Trustee reads.
+// Keys and certificates that the programs make where none are given, and keys in the form that Trustee reads.
 //
 // Random numbers come from OpenSSL, everything else from the parameters. A buffer for a private key must be a
 // secret_buf() of KEY_PEM_MAX, which the caller wipes. What fails may have appended a part: don't use the buffers then.
-#ifndef COCO_CONTROLLER_CERTIFICATE_MAKE_H
-#define COCO_CONTROLLER_CERTIFICATE_MAKE_H
+#ifndef COCO_COMMON_CERTIFICATE_MAKE_H
+#define COCO_COMMON_CERTIFICATE_MAKE_H
 
 #include <stdbool.h>
 #include <stdint.h>
