@@ -155,6 +155,10 @@ check: ## includes, format, clang-tidy, cppcheck, shellcheck, spelling
 	@hack/deps.sh build check
 	@hack/check.sh
 
+.PHONY: manifests
+manifests: ## write what manifests/ generates: install.yaml and more
+	@"$$(hack/pyenv.sh)" hack/manifests.py
+
 .PHONY: format
 format: ## format the C sources in place
 	@hack/deps.sh check
