@@ -387,9 +387,9 @@ class Cluster:
             return self.raw("GET", "/readyz")[0] == 200 and self.raw("GET", "/api/v1/namespaces/default")[0] == 200
         return False
 
-    def start_controller_manager(self):
-        """Starts the controllers of MANAGER_CONTROLLERS. CRDs are to be there by then: their objects are collected as
-        garbage once it knows the kind, and it looks for new ones every 30 s only."""
+    def start_controller_manager(self, controllers=MANAGER_CONTROLLERS):
+        """Starts these controllers. CRDs are to be there by then: their objects are collected as garbage once it knows the
+        kind, and it looks for new ones every 30 s only."""
         binary = self._built("kube-controller-manager")
         if not os.access(binary, os.X_OK):
             raise ClusterError(f"{binary} not found: run 'hack/kube-build.sh kube-controller-manager' once, which builds it")
@@ -397,7 +397,7 @@ class Cluster:
         argv = [
             binary,
             f"--kubeconfig={self.kubeconfig('manager')}",
-            f"--controllers={','.join(MANAGER_CONTROLLERS)}",
+            f"--controllers={','.join(controllers)}",
             "--leader-elect=false",
             "--use-service-account-credentials=false",
             f"--bind-address={HOST}",

@@ -142,8 +142,9 @@ def publish(folder, files):
     folder.mkdir(exist_ok=True)
     data = folder / "..data"
     version = pathlib.Path(tempfile.mkdtemp(prefix="..version", dir=folder))
+    version.chmod(0o755)  # its reader may be another user
     for name, content in files.items():
-        (version / name).write_text(content)
+        (version / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "..new").symlink_to(version.name)
     old = data.resolve() if data.exists() else None
     os.replace(folder / "..new", data)
