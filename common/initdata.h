@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/encode.h"
 #include "common/error.h"
+#include "common/findings.h"
 #include "common/str.h"
 
 #define INITDATA_TOML_MAX ((size_t)1024 * 1024)
@@ -75,22 +76,6 @@ int initdata_digests(struct str toml, const char *algorithm, struct initdata_dig
 // Of a digest that is known, as a profile's status has it: "sha256:HEX", "sha384:HEX" or "sha512:HEX", in lower case.
 int initdata_digests_parse(const char *text, struct initdata_digests *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
-
-enum finding_level { FINDING_ERROR, FINDING_WARNING };
-
-struct finding {
-	enum finding_level level;
-	char *where; // such as data."cdh.toml".image
-	char *what;  // with the remedy
-};
-
-struct findings {
-	struct finding *v;
-	size_t n;
-};
-
-void findings_release(struct findings *f) __attribute__((nonnull));
-#define CLEANUP_FINDINGS CLEANUP(findings_release)
 
 // What is wrong (an error: the guest would refuse it) or dangerous or misspelled (a warning) in a TOML document.
 // Never fails: a text that isn't TOML is one finding.

@@ -8,24 +8,8 @@
 #include "common/mem.h"
 #include "common/toml.h"
 
-void findings_release(struct findings *f)
-{
-	for (size_t i = 0; i < f->n; i++) {
-		free(f->v[i].where);
-		free(f->v[i].what);
-	}
-	free(f->v);
-	*f = (struct findings){0};
-}
-
-static void add(struct findings *f, enum finding_level level, const char *where, char *what)
-{
-	f->v = xreallocarray(f->v, f->n + 1, sizeof(*f->v));
-	f->v[f->n++] = (struct finding){level, xstrdup(where), what};
-}
-
-#define ERROR(f, where, ...) add((f), FINDING_ERROR, (where), xasprintf(__VA_ARGS__))
-#define WARN(f, where, ...) add((f), FINDING_WARNING, (where), xasprintf(__VA_ARGS__))
+#define ERROR(f, where, ...) findings_add((f), FINDING_ERROR, (where), __VA_ARGS__)
+#define WARN(f, where, ...) findings_add((f), FINDING_WARNING, (where), __VA_ARGS__)
 
 // Keys that the guest's components read (guest-components: attestation-agent/src/config, confidential-data-hub/hub/
 // src/config, image-rs/src/config.rs). Their structs take unknown keys silently: a typo is a setting that isn't there.
