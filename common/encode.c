@@ -69,8 +69,8 @@ void base64_encode(struct str data, struct buf *out)
 	buf_commit(out, (data.n + 2) / 3 * 4);
 }
 
-// The six bits of a character, -1 when it is not in the alphabet.
-static int sextet(unsigned char c)
+// The six bits of a character, -1 when it is not in the alphabet, whose last two characters are given.
+static int sextet(unsigned char c, const char last[2])
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -78,39 +78,72 @@ static int sextet(unsigned char c)
 		return c - 'a' + 26;
 	if (c >= '0' && c <= '9')
 		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	return c == last[0] ? 62 : c == last[1] ? 63 : -1;
 }
 
-// EVP_DecodeBlock skips white space and ignores trailing bits, so that many texts mean the same bytes: not here.
-int base64_decode(struct str text, struct buf *out, struct error *err)
+struct base64_kind {
+	const char *name;
+	const char *alphabet; // in messages
+	char last[2];
+};
+
+// text without its padding, of which a length of 4n+1 can't be.
+static int decode_bare(const struct base64_kind *kind, struct str text, struct buf *out, struct error *err)
 {
-	if (text.n % 4 != 0)
-		return error_set(err, EINVAL, "base64: %zu characters, expected a multiple of 4", text.n);
-	size_t pad = 0;
-	while (pad < 2 && pad < text.n && text.p[text.n - 1 - pad] == '=')
-		pad++;
-	size_t n = text.n / 4 * 3 - pad;
+	size_t n = text.n / 4 * 3 + (text.n % 4 > 0 ? text.n % 4 - 1 : 0);
 	char *to = buf_reserve(out, n);
 	if (to == NULL)
-		return error_set(err, EFBIG, "base64: more than %zu bytes", out->max);
+		return error_set(err, EFBIG, "%s: more than %zu bytes", kind->name, out->max);
 
 	uint32_t bits = 0;
 	size_t wrote = 0;
-	for (size_t i = 0; i < text.n - pad; i++) {
-		int v = sextet((unsigned char)text.p[i]);
+	for (size_t i = 0; i < text.n; i++) {
+		int v = sextet((unsigned char)text.p[i], kind->last);
 		if (v < 0)
-			return error_set(err, EINVAL, "base64: byte %zu is not in the standard alphabet", i + 1);
+			return error_set(err, EINVAL, "%s: byte %zu is not in the %s alphabet", kind->name, i + 1, kind->alphabet);
 		bits = bits << 6 | (uint32_t)v;
 		// After characters 2, 3 and 4 of a group one more byte is whole; 4, 2 and 0 bits stay.
 		if (i % 4 != 0)
 			to[wrote++] = (char)(bits >> (6 - i % 4 * 2) & 0xFF);
 	}
-	uint32_t rest = pad == 2 ? 0xF : pad == 1 ? 0x3 : 0;
+	uint32_t rest = text.n % 4 == 2 ? 0xF : text.n % 4 == 3 ? 0x3 : 0;
 	if ((bits & rest) != 0)
-		return error_set(err, EINVAL, "base64: the last character has bits beyond the data");
+		return error_set(err, EINVAL, "%s: the last character has bits beyond the data", kind->name);
 	if (n > 0)
 		buf_commit(out, n);
 	return 0;
+}
+
+// EVP_DecodeBlock skips white space and ignores trailing bits, so that many texts mean the same bytes: not here.
+int base64_decode(struct str text, struct buf *out, struct error *err)
+{
+	static const struct base64_kind kind = {"base64", "standard", {'+', '/'}};
+	if (text.n % 4 != 0)
+		return error_set(err, EINVAL, "base64: %zu characters, expected a multiple of 4", text.n);
+	size_t pad = 0;
+	while (pad < 2 && pad < text.n && text.p[text.n - 1 - pad] == '=')
+		pad++;
+	return decode_bare(&kind, (struct str){text.p, text.n - pad}, out, err);
+}
+
+void base64url_encode(struct str data, struct buf *out)
+{
+	size_t from = out->n;
+	base64_encode(data, out);
+	if (!buf_ok(out))
+		return;
+	while (out->n > from && out->p[out->n - 1] == '=')
+		out->p[--out->n] = '\0';
+	for (char *p = out->p + from; from < out->n; from++, p++)
+		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+}
+
+int base64url_decode(struct str text, struct buf *out, struct error *err)
+{
+	static const struct base64_kind kind = {"base64url", "URL", {'-', '_'}};
+	if (text.n % 4 == 1)
+		return error_set(err, EINVAL, "base64url: %zu characters can't be; some are missing", text.n);
+	return decode_bare(&kind, text, out, err);
 }
 
 // zlib counts its input in unsigned int: hands it the next slice.

@@ -15,6 +15,9 @@
 void base64_encode(struct str data, struct buf *out) __attribute__((nonnull));
 // Appends the bytes. Strict: standard alphabet, canonical padding, no white space, zero trailing bits.
 int base64_decode(struct str text, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
+// The same in the alphabet for URLs and without padding, as JWS has it (RFC 4648 section 5).
+void base64url_encode(struct str data, struct buf *out) __attribute__((nonnull));
+int base64url_decode(struct str text, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
 
 // Appends one gzip member, level 9, without time or system in its header: the same bytes everywhere.
 int gzip_pack(struct str data, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));

@@ -103,6 +103,46 @@ static void test_base64_round_trip(void **state)
 	}
 }
 
+static struct base64_case base64url_cases[] = {
+	{"base64url: empty", {"", 0}, "", NULL},
+	{"base64url: f", {"f", 1}, "Zg", NULL},
+	{"base64url: fo", {"fo", 2}, "Zm8", NULL},
+	{"base64url: foo", {"foo", 3}, "Zm9v", NULL},
+	{"base64url: all bits", {"\xFF\xFE\xFB\xEF\xBE\x00\x10", 7}, "__77774AEA", NULL},
+	{"base64url: both odd characters", {"\xFB\xEF\xFF", 3}, "--__", NULL},
+	{"base64url: one character", {NULL, 0}, "Z", "base64url: 1 characters can't be; some are missing"},
+	{"base64url: five characters", {NULL, 0}, "Zm9vY", "base64url: 5 characters can't be; some are missing"},
+	{"base64url: padding", {NULL, 0}, "Zg==", "base64url: byte 3 is not in the URL alphabet"},
+	{"base64url: standard alphabet", {NULL, 0}, "ab+/", "base64url: byte 3 is not in the URL alphabet"},
+	{"base64url: newline", {NULL, 0}, "Zm9v\nZm", "base64url: byte 5 is not in the URL alphabet"},
+	{"base64url: trailing bits, two characters",
+	 {NULL, 0},
+	 "Zh",
+	 "base64url: the last character has bits beyond the data"},
+	{"base64url: trailing bits, three characters",
+	 {NULL, 0},
+	 "Zm9",
+	 "base64url: the last character has bits beyond the data"},
+};
+
+static void test_base64url(void **state)
+{
+	const struct base64_case *c = *state;
+	CLEANUP_BUF struct buf bytes = BUF_INIT(OUT_MAX);
+	CLEANUP_BUF struct buf text = BUF_INIT(OUT_MAX);
+	struct error err = {0};
+	int rc = base64url_decode(str_from(c->text), &bytes, &err);
+	assert_string_equal(err.msg, c->error != NULL ? c->error : "");
+	assert_int_equal(rc, c->error != NULL ? -EINVAL : 0);
+	if (rc < 0)
+		return;
+	assert_bytes(&bytes, c->data);
+	buf_addz(&text, "/+=");
+	base64url_encode(c->data, &text);
+	assert_memory_equal(buf_z(&text), "/+=", 3);
+	assert_string_equal(buf_z(&text) + 3, c->text);
+}
+
 static void test_base64_max(void **state)
 {
 	(void)state;
@@ -298,16 +338,19 @@ static void test_hex(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[COUNT(base64_cases) + COUNT(gzip_cases) + COUNT(digest_cases) + 10] = {
-		cmocka_unit_test(test_base64_round_trip), cmocka_unit_test(test_base64_max),
-		cmocka_unit_test(test_gzip_vector),       cmocka_unit_test(test_annotation_vector),
-		cmocka_unit_test(test_gzip_header),       cmocka_unit_test(test_gzip_bomb),
-		cmocka_unit_test(test_gzip_max),          cmocka_unit_test(test_digest_vectors),
-		cmocka_unit_test(test_digest_unknown),    cmocka_unit_test(test_hex),
-	};
+	struct CMUnitTest
+		tests[COUNT(base64_cases) + COUNT(base64url_cases) + COUNT(gzip_cases) + COUNT(digest_cases) + 10] = {
+			cmocka_unit_test(test_base64_round_trip), cmocka_unit_test(test_base64_max),
+			cmocka_unit_test(test_gzip_vector),       cmocka_unit_test(test_annotation_vector),
+			cmocka_unit_test(test_gzip_header),       cmocka_unit_test(test_gzip_bomb),
+			cmocka_unit_test(test_gzip_max),          cmocka_unit_test(test_digest_vectors),
+			cmocka_unit_test(test_digest_unknown),    cmocka_unit_test(test_hex),
+		};
 	size_t n = 10;
 	for (size_t i = 0; i < COUNT(base64_cases); i++)
 		tests[n++] = (struct CMUnitTest){base64_cases[i].name, test_base64, NULL, NULL, &base64_cases[i]};
+	for (size_t i = 0; i < COUNT(base64url_cases); i++)
+		tests[n++] = (struct CMUnitTest){base64url_cases[i].name, test_base64url, NULL, NULL, &base64url_cases[i]};
 	for (size_t i = 0; i < COUNT(gzip_cases); i++)
 		tests[n++] = (struct CMUnitTest){gzip_cases[i].name, test_gunzip, NULL, NULL, &gzip_cases[i]};
 	for (size_t i = 0; i < COUNT(digest_cases); i++)
