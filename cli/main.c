@@ -13,6 +13,8 @@ static const struct subcommand subcommands[] = {
 	{"render", cmd_render, "the objects that the controller would apply for a TrusteeConfig or KbsConfig"},
 	{"doctor", cmd_doctor, "what is wrong with a cluster, and what to do about it"},
 	{"initdata", cmd_initdata, "build, show, digest, lint and diff initdata"},
+	{"seal", cmd_seal, "a pointer to a secret, signed, that only a confidential guest follows"},
+	{"unseal", cmd_unseal, "what a sealed secret points to, and whether a guest would take it"},
 	{0}};
 
 static void print_subcommands(FILE *to, const char *program, const char *about, const struct subcommand *table)
@@ -47,6 +49,17 @@ int usage_failure(const char *message)
 {
 	(void)fprintf(stderr, "cocopipe: %s\n", message);
 	return EXIT_USAGE;
+}
+
+bool tell_findings(const char *name, const struct findings *f)
+{
+	bool wrong = false;
+	for (size_t i = 0; i < f->n; i++) {
+		bool is_error = f->v[i].level == FINDING_ERROR;
+		(void)fprintf(stderr, "%s: %s: %s %s\n", name, is_error ? "error" : "warning", f->v[i].where, f->v[i].what);
+		wrong |= is_error;
+	}
+	return wrong;
 }
 
 int main(int argc, char **argv)
