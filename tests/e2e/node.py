@@ -42,7 +42,7 @@ TOKEN_S = 3607
 PORTS = (9443, 8080)  # where our programs listen by themselves
 PODS_MAX = 250  # an address each, never given twice
 RETRY_S = 0.5  # of a pod that waits for something
-LOG_LINES = 25  # of each pod, when a test fails
+LOG_LINES = 15  # of each pod, when a test fails
 PATHS = {
     "Pod": "/api/v1/pods",
     "Secret": "/api/v1/secrets",
