@@ -144,9 +144,6 @@ static int check_exposure(struct trustee_hosting *h, struct error *err)
 						 "spec.exposure.host is \"%s\"; it must be a host's name such as kbs.example.com, without port "
 						 "or path, in lower case",
 						 host);
-	if (host != NULL && h->exposure.type == EXPOSE_NONE)
-		return error_set(err, EINVAL, "spec.exposure.host is \"%s\", but spec.exposure.type is None; drop one of them",
-						 host);
 	bool needs_host = h->exposure.type == EXPOSE_INGRESS || h->exposure.type == EXPOSE_TLS_ROUTE;
 	if (host == NULL && needs_host)
 		return error_set(err, EINVAL,

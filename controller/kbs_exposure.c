@@ -84,7 +84,8 @@ static json_t *ingress_spec(const struct kbs_spec *spec, const char *service)
 }
 
 // Why what the spec asks for can't be had.
-static void add_unexposed(const struct kbs_spec *spec, const struct trustee_world *world, struct remarks *remarks)
+static void add_unexposed(const struct kbs_spec *spec, bool of_trustee, const struct trustee_world *world,
+						  struct remarks *remarks)
 {
 	enum trustee_exposure wanted = (enum trustee_exposure)spec->hosting.exposure.type;
 	bool https = kbs_speaks_https(spec);
@@ -93,8 +94,11 @@ static void add_unexposed(const struct kbs_spec *spec, const struct trustee_worl
 	if (!https) {
 		remarks_add(remarks, wanted == EXPOSE_AUTO ? REMARK_NOTE : REMARK_WARNING, ABOUT_ROUTE, "NeedsHTTPS",
 					"spec.exposure.type is %s, but the KBS speaks plain HTTP, and is reached by its Service alone; set "
-					"spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName (of a TrusteeConfig: spec.httpsSpec)%s",
-					trustee_exposure_names[wanted], wanted == EXPOSE_AUTO ? "" : ", or spec.exposure.type None");
+					"%s%s",
+					trustee_exposure_names[wanted],
+					of_trustee ? "spec.httpsSpec.tlsSecretName of the TrusteeConfig"
+							   : "spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName",
+					wanted == EXPOSE_AUTO ? "" : ", or spec.exposure.type None");
 		return;
 	}
 	const struct kube_resource *res = kbs_exposure_resource(wanted);
@@ -110,7 +114,7 @@ void kbs_exposure_render(const struct kbs_render_input *in, struct rendered *ret
 	enum trustee_exposure exposure = kbs_exposure(in->spec, in->world);
 	const struct kube_resource *res = kbs_exposure_resource(exposure);
 	if (res == NULL) {
-		add_unexposed(in->spec, in->world, remarks);
+		add_unexposed(in->spec, in->trustee != NULL, in->world, remarks);
 		return;
 	}
 	CLEANUP_FREE char *name = kbs_exposure_name(in->spec);
@@ -230,19 +234,16 @@ static char *exposed_url(const struct kube_resource *res, const char *name, cons
 	return NULL;
 }
 
-static char *service_url(const json_t *object, const struct kbs_spec *spec, const json_t *service,
-						 struct remarks *remarks)
+static char *balancer_url(const struct kbs_spec *spec, const char *scheme, const char *own_host, const json_t *service,
+						  struct remarks *remarks)
 {
-	const char *scheme = kbs_speaks_https(spec) ? "https" : "http";
-	const char *ns = kube_namespace(object);
 	CLEANUP_FREE char *name = kbs_service_name(spec);
-	if (strcmp(spec->hosting.service_type, "LoadBalancer") != 0)
-		return xasprintf("%s://%s%s%s%s:%d", scheme, name, ns[0] != '\0' ? "." : "", ns, ns[0] != '\0' ? ".svc" : "",
-						 KBS_PORT);
 	const json_t *first = json_array_get(json_object_get(status_of(service, "loadBalancer"), "ingress"), 0);
 	const char *host = text_at(first, "hostname");
 	const char *ip = text_at(first, "ip");
 	const char *address = host[0] != '\0' ? host : ip;
+	if (address[0] != '\0' && own_host != NULL)
+		return xasprintf("%s://%s:%d", scheme, own_host, KBS_PORT);
 	bool v6 = strchr(address, ':') != NULL;
 	if (address[0] != '\0')
 		return xasprintf("%s://%s%s%s:%d", scheme, v6 ? "[" : "", address, v6 ? "]" : "", KBS_PORT);
@@ -251,6 +252,28 @@ static char *service_url(const json_t *object, const struct kbs_spec *spec, cons
 		"Service \"%s\" has no address from a load balancer yet; if that stays so, see whether the cluster has one",
 		name);
 	return NULL;
+}
+
+// Nothing is made that exposes it. own_host: the name that the admin leads to the Service; or NULL.
+static char *service_url(const json_t *object, const struct kbs_spec *spec, const char *own_host, const json_t *service,
+						 struct remarks *remarks)
+{
+	const char *scheme = kbs_speaks_https(spec) ? "https" : "http";
+	const char *ns = kube_namespace(object);
+	if (strcmp(spec->hosting.service_type, "LoadBalancer") == 0)
+		return balancer_url(spec, scheme, own_host, service, remarks);
+	if (own_host != NULL)
+		return xasprintf("%s://%s", scheme, own_host);
+	CLEANUP_FREE char *name = kbs_service_name(spec);
+	return xasprintf("%s://%s%s%s%s:%d", scheme, name, ns[0] != '\0' ? "." : "", ns, ns[0] != '\0' ? ".svc" : "",
+					 KBS_PORT);
+}
+
+// Whether exposing it is the admin's business: nothing that the cluster has was asked for.
+static bool is_left_to_admin(const struct kbs_spec *spec, const struct trustee_world *world)
+{
+	enum trustee_exposure wanted = (enum trustee_exposure)spec->hosting.exposure.type;
+	return wanted == EXPOSE_NONE || (wanted == EXPOSE_AUTO && !world->served.route);
 }
 
 char *kbs_url(const json_t *object, const struct kbs_spec *spec, const struct trustee_world *world,
@@ -272,6 +295,11 @@ char *kbs_url(const json_t *object, const struct kbs_spec *spec, const struct tr
 		// Controllers that pass TLS through don't tell.
 		return xasprintf("https://%s", host);
 	default:
-		return service_url(object, spec, service, remarks);
+		if (is_left_to_admin(spec, world))
+			return service_url(object, spec, host, service, remarks);
+		// What is asked for can't be had, as a remark of rendering says. Its certificate is for the host: not for the Service.
+		return host != NULL && kbs_speaks_https(spec)
+				   ? NULL
+				   : service_url(object, spec, /* own_host= */ NULL, service, remarks);
 	}
 }

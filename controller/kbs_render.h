@@ -59,9 +59,10 @@ char *kbs_deployment_name(const struct kbs_spec *spec) __attribute__((warn_unuse
 char *kbs_service_name(const struct kbs_spec *spec) __attribute__((warn_unused_result, returns_nonnull, nonnull));
 char *kbs_exposure_name(const struct kbs_spec *spec) __attribute__((warn_unused_result, returns_nonnull, nonnull));
 
-// Where guests reach it: the exposing object's admitted host, a load balancer's address, or the Service's name in the
-// cluster. New; NULL while that isn't known (a Route that isn't admitted yet). remarks: why (ABOUT_ROUTE). service, exposed:
-// live objects, or NULL.
+// Where guests reach it: the exposing object's admitted host, spec.exposure.host where exposing is left to the admin, a load
+// balancer's address, or the Service's name in the cluster. New; NULL while that isn't known (a Route that isn't admitted
+// yet), or where the exposure that is asked for, with its host, can't be had. remarks: why, but for the latter, which
+// kbs_render() says (ABOUT_ROUTE). service, exposed: live objects, or NULL.
 char *kbs_url(const json_t *object, const struct kbs_spec *spec, const struct trustee_world *world,
 			  const json_t *service, const json_t *exposed, struct remarks *remarks)
 	__attribute__((warn_unused_result, nonnull(1, 2, 3, 6)));

@@ -54,7 +54,7 @@ struct kind_case {
 
 #define PLAIN(type)                                                                                            \
 	"spec.exposure.type is " type ", but the KBS speaks plain HTTP, and is reached by its Service alone; set " \
-	"spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName (of a TrusteeConfig: spec.httpsSpec)"
+	"spec.kbsHttpsKeySecretName and spec.kbsHttpsCertSecretName"
 #define NOT_SERVED(type, version)                                                                           \
 	"warning, RouteNotServed: spec.exposure.type is " type ", but the API server has no " type " (" version \
 	"); set a "                                                                                             \
@@ -111,6 +111,7 @@ static void test_kind(void **state)
 struct url_case {
 	const char *name;
 	const char *spec;
+	int serves;
 	const char *exposed; // its status, or NULL: it isn't there
 	const char *service; // its status, or NULL: it isn't there
 	const char *url;
@@ -135,44 +136,64 @@ struct url_case {
 	"the cluster has one"
 
 static struct url_case url_cases[] = {
-	{"Route: admitted", ROUTE, "ingress: [" ADMITTED("kbs.apps") "]", NULL, "https://kbs.apps", NULL},
-	{"Route: by the second router", ROUTE, "ingress: [" REFUSED("kbs.apps") ", " ADMITTED("kbs.other") "]", NULL,
-	 "https://kbs.other", NULL},
-	{"Route: refused", ROUTE, "ingress: [" REFUSED("kbs.apps") "]", NULL, NULL,
+	{"Route: admitted", ROUTE, SERVES_ALL, "ingress: [" ADMITTED("kbs.apps") "]", NULL, "https://kbs.apps", NULL},
+	{"Route: by the second router", ROUTE, SERVES_ALL, "ingress: [" REFUSED("kbs.apps") ", " ADMITTED("kbs.other") "]",
+	 NULL, "https://kbs.other", NULL},
+	{"Route: refused", ROUTE, SERVES_ALL, "ingress: [" REFUSED("kbs.apps") "]", NULL, NULL,
 	 "warning, NotAdmitted: Route \"kbs\" is not admitted: HostAlreadyClaimed: route a/b has it"},
-	{"Route: nothing heard", ROUTE, "{}", NULL, NULL, NOT_YET("Route")},
-	{"Route: not there yet", ROUTE, NULL, NULL, NULL, NOT_YET("Route")},
-	{"Route: unknown", ROUTE, "ingress: [{host: kbs.apps, conditions: [{type: Admitted, status: Unknown}]}]", NULL,
-	 NULL, NOT_YET("Route")},
-	{"Route: no conditions", ROUTE, "ingress: [{host: kbs.apps}]", NULL, NULL, NOT_YET("Route")},
-	{"Route: no host", ROUTE, "ingress: [{conditions: [{type: Admitted, status: 'True'}]}]", NULL, NULL,
+	{"Route: nothing heard", ROUTE, SERVES_ALL, "{}", NULL, NULL, NOT_YET("Route")},
+	{"Route: not there yet", ROUTE, SERVES_ALL, NULL, NULL, NULL, NOT_YET("Route")},
+	{"Route: unknown", ROUTE, SERVES_ALL,
+	 "ingress: [{host: kbs.apps, conditions: [{type: Admitted, status: Unknown}]}]", NULL, NULL, NOT_YET("Route")},
+	{"Route: no conditions", ROUTE, SERVES_ALL, "ingress: [{host: kbs.apps}]", NULL, NULL, NOT_YET("Route")},
+	{"Route: no host", ROUTE, SERVES_ALL, "ingress: [{conditions: [{type: Admitted, status: 'True'}]}]", NULL, NULL,
 	 NOT_YET("Route")},
-	{"Route: odd", ROUTE, "ingress: {a: [1, [], null]}", NULL, NULL, NOT_YET("Route")},
-	{"Route: the host that is asked for", HTTPS ", exposure: {" HOST "}", "ingress: [" ADMITTED("kbs.example.com") "]",
-	 NULL, "https://kbs.example.com", NULL},
-	{"Route: a host that was asked for before", HTTPS ", exposure: {" HOST "}", "ingress: [" ADMITTED("kbs.apps") "]",
-	 NULL, NULL, NOT_YET("Route")},
-	{"TLSRoute: accepted", TLS_ROUTE, "parents: [{conditions: [{type: Accepted, status: 'True'}]}]", NULL,
+	{"Route: odd", ROUTE, SERVES_ALL, "ingress: {a: [1, [], null]}", NULL, NULL, NOT_YET("Route")},
+	{"Route: the host that is asked for", HTTPS ", exposure: {" HOST "}", SERVES_ALL,
+	 "ingress: [" ADMITTED("kbs.example.com") "]", NULL, "https://kbs.example.com", NULL},
+	{"Route: a host that was asked for before", HTTPS ", exposure: {" HOST "}", SERVES_ALL,
+	 "ingress: [" ADMITTED("kbs.apps") "]", NULL, NULL, NOT_YET("Route")},
+	{"TLSRoute: accepted", TLS_ROUTE, SERVES_ALL, "parents: [{conditions: [{type: Accepted, status: 'True'}]}]", NULL,
 	 "https://kbs.example.com", NULL},
-	{"TLSRoute: refused", TLS_ROUTE,
+	{"TLSRoute: refused", TLS_ROUTE, SERVES_ALL,
 	 "parents: [{conditions: [{type: Accepted, status: 'False', reason: NotAllowedByListeners, message: not here}]}]",
 	 NULL, NULL, "warning, NotAdmitted: TLSRoute \"kbs\" is not admitted: NotAllowedByListeners: not here"},
-	{"TLSRoute: nothing heard", TLS_ROUTE, "parents: []", NULL, NULL, NOT_YET("TLSRoute")},
-	{"Ingress", HTTPS ", exposure: {type: Ingress, " HOST "}", NULL, NULL, "https://kbs.example.com", NULL},
-	{"Service", "", NULL, NULL, "http://kbs-service.trustee.svc:8080", NULL},
-	{"Service: HTTPS", HTTPS ", exposure: {type: None}", NULL, NULL, "https://kbs-service.trustee.svc:8080", NULL},
-	{"Service: instance", "instanceName: two", NULL, NULL, "http://two-kbs-service.trustee.svc:8080", NULL},
-	{"Service: NodePort", "kbsServiceType: NodePort", NULL, NULL, "http://kbs-service.trustee.svc:8080", NULL},
-	{"load balancer: a name", HTTPS ", exposure: {type: None}, " BALANCER, NULL,
-	 "loadBalancer: {ingress: [{hostname: lb.example.com}]}", "https://lb.example.com:8080", NULL},
-	{"load balancer: an address", BALANCER, NULL, "loadBalancer: {ingress: [{ip: 192.0.2.1}]}", "http://192.0.2.1:8080",
+	{"TLSRoute: nothing heard", TLS_ROUTE, SERVES_ALL, "parents: []", NULL, NULL, NOT_YET("TLSRoute")},
+	{"Ingress", HTTPS ", exposure: {type: Ingress, " HOST "}", SERVES_ALL, NULL, NULL, "https://kbs.example.com", NULL},
+	{"Service", "", SERVES_ALL, NULL, NULL, "http://kbs-service.trustee.svc:8080", NULL},
+	{"Service: HTTPS", HTTPS ", exposure: {type: None}", SERVES_ALL, NULL, NULL, "https://kbs-service.trustee.svc:8080",
 	 NULL},
-	{"load balancer: IPv6", BALANCER, NULL, "loadBalancer: {ingress: [{ip: '2001:db8::1'}]}",
+	{"Service: instance", "instanceName: two", SERVES_ALL, NULL, NULL, "http://two-kbs-service.trustee.svc:8080", NULL},
+	{"Service: NodePort", "kbsServiceType: NodePort", SERVES_ALL, NULL, NULL, "http://kbs-service.trustee.svc:8080",
+	 NULL},
+	{"load balancer: a name", HTTPS ", exposure: {type: None}, " BALANCER, SERVES_ALL, NULL,
+	 "loadBalancer: {ingress: [{hostname: lb.example.com}]}", "https://lb.example.com:8080", NULL},
+	{"load balancer: an address", BALANCER, SERVES_ALL, NULL, "loadBalancer: {ingress: [{ip: 192.0.2.1}]}",
+	 "http://192.0.2.1:8080", NULL},
+	{"load balancer: IPv6", BALANCER, SERVES_ALL, NULL, "loadBalancer: {ingress: [{ip: '2001:db8::1'}]}",
 	 "http://[2001:db8::1]:8080", NULL},
-	{"load balancer: none yet", BALANCER, NULL, "loadBalancer: {}", NULL, NO_ADDRESS},
-	{"load balancer: no Service yet", BALANCER, NULL, NULL, NULL, NO_ADDRESS},
-	{"load balancer behind a Route", ROUTE ", " BALANCER, "ingress: [" ADMITTED("kbs.apps") "]", NULL,
+	{"load balancer: none yet", BALANCER, SERVES_ALL, NULL, "loadBalancer: {}", NULL, NO_ADDRESS},
+	{"load balancer: no Service yet", BALANCER, SERVES_ALL, NULL, NULL, NULL, NO_ADDRESS},
+	{"load balancer behind a Route", ROUTE ", " BALANCER, SERVES_ALL, "ingress: [" ADMITTED("kbs.apps") "]", NULL,
 	 "https://kbs.apps", NULL},
+	{"own load balancer: None with a host", HTTPS ", exposure: {type: None, " HOST "}", SERVES_ALL, NULL, NULL,
+	 "https://kbs.example.com", NULL},
+	{"own load balancer: Auto without Routes", HTTPS ", exposure: {" HOST "}", SERVES_INGRESS, NULL, NULL,
+	 "https://kbs.example.com", NULL},
+	{"own load balancer: plain HTTP", "exposure: {type: None, " HOST "}", SERVES_ALL, NULL, NULL,
+	 "http://kbs.example.com", NULL},
+	{"own load balancer: before a NodePort", HTTPS ", kbsServiceType: NodePort, exposure: {type: None, " HOST "}",
+	 SERVES_ALL, NULL, NULL, "https://kbs.example.com", NULL},
+	{"a name of the load balancer's", HTTPS ", exposure: {type: None, " HOST "}, " BALANCER, SERVES_ALL, NULL,
+	 "loadBalancer: {ingress: [{ip: 192.0.2.1}]}", "https://kbs.example.com:8080", NULL},
+	{"a name of a load balancer without address", HTTPS ", exposure: {type: None, " HOST "}, " BALANCER, SERVES_ALL,
+	 NULL, NULL, NULL, NO_ADDRESS},
+	{"a host that no Route can have: plain HTTP", "exposure: {" HOST "}", SERVES_ALL, NULL, NULL,
+	 "http://kbs-service.trustee.svc:8080", NULL},
+	{"a host that no Route can have: not served", HTTPS ", exposure: {type: Route, " HOST "}", SERVES_INGRESS, NULL,
+	 NULL, NULL, NULL},
+	{"no host, and no Route: not served", ROUTE, SERVES_INGRESS, NULL, NULL, "https://kbs-service.trustee.svc:8080",
+	 NULL},
 };
 
 static json_t *with_status(const char *status)
@@ -187,7 +208,7 @@ static void test_url(void **state)
 {
 	const struct url_case *c = *state;
 	struct exposed e;
-	set_up(&e, c->spec, SERVES_ALL);
+	set_up(&e, c->spec, c->serves);
 	json_t *exposed = with_status(c->exposed);
 	json_t *service = with_status(c->service);
 	CLEANUP_REMARKS struct remarks remarks = {0};
@@ -213,11 +234,33 @@ static void test_no_namespace(void **state)
 	json_decref(e.object);
 }
 
+// Whose fields to set is told by whose Trustee it is.
+static void test_https_of_trustee(void **state)
+{
+	(void)state;
+	struct exposed e;
+	set_up(&e, "exposure: {type: Route}", SERVES_ALL);
+	static const struct trustee_spec trustee;
+	json_t *nothing = json_object();
+	const struct kbs_render_input in = {
+		.object = e.object, .spec = &e.spec, .trustee = &trustee, .objects = nothing, .world = &e.world};
+	struct rendered rendered;
+	CLEANUP_REMARKS struct remarks remarks = {0};
+	kbs_render(&in, &rendered, &remarks);
+	assert_said(&remarks, "warning, NeedsHTTPS: spec.exposure.type is Route, but the KBS speaks plain HTTP, and is "
+						  "reached by its Service alone; set spec.httpsSpec.tlsSecretName of the TrusteeConfig, or "
+						  "spec.exposure.type None");
+	rendered_release(&rendered);
+	json_decref(nothing);
+	json_decref(e.object);
+}
+
 int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, kind_cases, test_kind);
 	ADD_TABLE(&t, url_cases, test_url);
 	tests_add(&t, "Service: no namespace", test_no_namespace, NULL);
+	tests_add(&t, "NeedsHTTPS: of a TrusteeConfig", test_https_of_trustee, NULL);
 	return tests_run("kbs_exposure", &t);
 }
