@@ -178,7 +178,7 @@ coverage: ## line coverage of the unit tests and corpus properties, as text
 	@hack/coverage.sh
 
 .PHONY: bench
-bench: ## measure the webhook beside a constant answer, and what follows a cluster; see docs/performance.md
+bench: ## measure the webhook, what follows a cluster, and Trustees coming up; see docs/performance.md
 	@hack/deps.sh build test
 	@$(MAKE) --no-print-directory build $(BENCH)
 	@tests/bench/bench.py

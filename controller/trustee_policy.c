@@ -193,7 +193,7 @@ static const struct digest *of_sample(const struct initdata_digests *d)
 	return &d->digest;
 }
 
-// How verifiers of Trustee 0.13 to 0.21 write the claim init_data: SNP's in base64 up to 0.17, in hexadecimal since;
+// How verifiers of Trustee up to 0.21 write the claim init_data: SNP's in base64 up to 0.17, in hexadecimal since;
 // CCA's in hexadecimal, by its documentation in base64. SE's and CSV's evidence has none.
 static const struct form {
 	const char *tee;

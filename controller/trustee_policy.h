@@ -43,7 +43,7 @@ enum trustee_attestation_policy { ATTESTATION_CPU, ATTESTATION_GPU };
 // How a policy asks for a reference value.
 enum trustee_references {
 	REFERENCES_QUERY, // query_reference_value(name): Trustee 0.16 and newer
-	REFERENCES_DATA,  // data.reference[name]: Trustee 0.13 to 0.15
+	REFERENCES_DATA,  // data.reference[name]: Trustee before 0.16
 };
 
 // Appends data.policy.trust_claims for a class of devices. Never fails, but by buf_ok(out).

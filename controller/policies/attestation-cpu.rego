@@ -9,8 +9,8 @@
 # are flags that must say "no debugging", and IBM SE, whose verifier compares with the image header that it was given.
 # TEEs that are not named here (CSV, SGX, a bare TPM) are contraindicated, and so is evidence of two TEEs at once.
 #
-# Trustee 0.16 and newer. Trustee 0.13 to 0.15 has no query_reference_value, but data.reference; it also asks
-# for the eight rules one by one, which is why they have names of their own.
+# Some versions of Trustee ask for trust_claims, some for its eight rules one by one, which is why these have names of
+# their own.
 package policy
 
 import rego.v1
@@ -81,7 +81,7 @@ tee := names[0] if {
 
 claims := input[tee]
 
-# Azure's claims are texts throughout; those of Trustee 0.13 are numbers or texts.
+# Azure's claims are texts throughout; those of some versions of Trustee are numbers or texts.
 off(flag) if flag in {false, 0, "false", "0"}
 
 on(flag) if flag in {true, 1, "true", "1"}

@@ -6,8 +6,7 @@
 # name the versions and the measurements: allowed_measurements is a list of objects such as {"7": "6850b0...", ...}, one
 # of which the report must contain. Measurements tell the GPU's settings too.
 #
-# Trustee 0.16 and newer. Trustee 0.13 to 0.15 has no query_reference_value, but data.reference, and no
-# remote verifier.
+# Trustee before 0.16 has no remote verifier.
 package policy
 
 import rego.v1

@@ -7,9 +7,9 @@ import rego.v1
 #
 # Trustee asks data.policy.allow once for each request of a guest whose token it has verified.
 #   data   plugin: "resource"; resource-path: [repository, type, tag]
-#   input  the token's claims: submods, of which cpu0 (cpu in Trustee 0.13), gpu0, ... each have an appraisal
+#   input  the token's claims: submods, of which cpu0, gpu0, ... each have an appraisal
 # An admin's requests don't come here. Other plugins than "resource" are for nobody.
-# For Trustee 0.13 to 0.21: one text for all.
+# The same text serves all versions of Trustee.
 
 default allow := false
 
