@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/json_text.h"
 #include "common/mem.h"
 #include "controller/kbs_render.h"
 #include "controller/pass.h"
@@ -73,10 +74,10 @@ static void tell_ready(const struct pass *p, const json_t *object, const json_t 
 	const json_t *now = status_condition(holder, "Ready");
 	const char *value = json_string_value(json_object_get(now, "status"));
 	const char *reason = json_string_value(json_object_get(now, "reason"));
-	const char *message = json_string_value(json_object_get(now, "message"));
+	const char *message = trustee_status_told(holder);
+	const char *message_before = trustee_status_told(object);
 	if (value == NULL || reason == NULL || message == NULL ||
-		(before != NULL && json_equal(json_object_get(before, "reason"), json_object_get(now, "reason")) &&
-		 json_equal(json_object_get(before, "message"), json_object_get(now, "message"))))
+		(message_before != NULL && strcmp(message_before, message) == 0 && json_text_is(before, "reason", reason)))
 		return;
 	// That something new is being made is no news yet: whether it comes to run is.
 	if (starting && before == NULL)

@@ -24,11 +24,14 @@ struct search {
 	char *message;
 };
 
-// What somebody else wrote, as a part of a message: in the caller's room.
+// What somebody else wrote, as a part of a message: in the caller's room. The sentence that it ends goes on.
 static const char *foreign(const char *text, char room[FOREIGN_MAX])
 {
 	(void)snprintf(room, FOREIGN_MAX, "%s", text);
 	text_sanitize(room);
+	size_t n = strlen(room);
+	while (n > 0 && strchr(" .,;:", room[n - 1]) != NULL)
+		room[--n] = '\0';
 	return room;
 }
 

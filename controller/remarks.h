@@ -19,7 +19,13 @@ enum remark_level {
 };
 
 // Conditions that a remark can be about; Ready, Progressing and Degraded follow from all of them.
-enum remark_about { ABOUT_SPEC, ABOUT_CERTIFICATE, ABOUT_ROUTE, ABOUT_RESOURCES };
+enum remark_about {
+	ABOUT_SPEC,
+	ABOUT_CERTIFICATE,
+	ABOUT_ROUTE,
+	ABOUT_RESOURCES,
+	ABOUT_RELEASE, // a note: it runs, and why it releases nothing to anybody; the end of a sentence
+};
 
 struct remark {
 	enum remark_level level;

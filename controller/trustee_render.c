@@ -1,5 +1,6 @@
 #include "controller/trustee_render.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,6 +279,16 @@ static void put_policies(struct parts *p)
 	put_attestation_policy(p, SUFFIX_GPU_POLICY, "default_gpu.rego", ATTESTATION_GPU);
 }
 
+static bool has_no_values(struct str text)
+{
+	json_auto_t *values = json_loadb(text.p, text.n, JSON_DECODE_ANY, NULL);
+	bool blank = true;
+	for (size_t i = 0; i < text.n; i++)
+		blank &= isspace((unsigned char)text.p[i]) != 0;
+	return blank || json_is_null(values) || (json_is_object(values) && json_object_size(values) == 0) ||
+		   (json_is_array(values) && json_array_size(values) == 0);
+}
+
 // The admin's, whatever it is, but for what we made in another version's form.
 static void put_reference_values(struct parts *p)
 {
@@ -290,6 +301,12 @@ static void put_reference_values(struct parts *p)
 		strcmp(json_string_value(now), NO_VALUES_LIST) != 0)
 		text = (struct str){json_string_value(now), json_string_length(now)};
 	bool binary = json_object_get(json_object_get(live, "binaryData"), key) != NULL;
+	if (!binary && p->in->spec->profile == TRUSTEE_RESTRICTED && !p->in->spec->ibm_se_given && has_no_values(text))
+		remarks_add(&p->out->remarks, REMARK_NOTE, ABOUT_RELEASE, "NoReferenceValues",
+					"no guest gets a resource from it: spec.profileType Restricted releases them to guests that "
+					"reference values approve of, and key \"%s\" of ConfigMap \"%s\" in namespace \"%s\" has none; "
+					"put those of your guests there",
+					key, name, kube_namespace(p->in->object));
 	parts_put(p, &KUBE_CONFIG_MAPS, TAKE_PTR(name), COMPONENT_REFERENCE_VALUES, binary ? NULL : text_body(key, text));
 }
 

@@ -69,10 +69,60 @@ static struct condition verdict(const char *type, const char *status, const char
 	return (struct condition){type, status, reason, message};
 }
 
-static struct condition of_remark(const char *type, const char *status, const struct remark *r)
+// ---- Who tells what
+//
+// Each text stands whole in one condition, the one that it belongs to; others say what follows from it, and point there.
+
+#define SEE "as condition %s tells"
+
+static const char *teller_of(const struct remark *r)
 {
-	return verdict(type, status, r->reason, xstrdup(r->message));
+	switch (r->about) {
+	case ABOUT_CERTIFICATE:
+		return "CertificateValid";
+	case ABOUT_ROUTE:
+		return "RouteAdmitted";
+	case ABOUT_RESOURCES:
+		return "ResourcesSynced";
+	default:
+		return r->level == REMARK_ERROR ? "Ready" : "Degraded";
+	}
 }
+
+// New. follows: what follows from the remark, where it is another condition's to tell.
+static char *tell(const char *type, const struct remark *r, const char *follows)
+{
+	const char *teller = teller_of(r);
+	return strcmp(teller, type) == 0 ? xstrdup(r->message) : xasprintf("%s, " SEE, follows, teller);
+}
+
+// Of the pods' trouble where the rollout is stalled; there is one.
+static const char *teller_of_trouble(const struct facts *f)
+{
+	if (!f->available && f->error == NULL && !f->zero)
+		return "Ready";
+	if (f->available && f->trouble.lasting && remarks_worst(f->in->remarks, REMARK_WARNING, -1) == NULL)
+		return "Degraded";
+	return "Progressing";
+}
+
+const char *trustee_status_told(const json_t *object)
+{
+	static const char *const tellers[] = {"CertificateValid", "RouteAdmitted", "ResourcesSynced"};
+	const json_t *ready = status_condition(object, "Ready");
+	const char *message = json_string_value(json_object_get(ready, "message"));
+	if (message == NULL || json_text_is(ready, "status", "True"))
+		return message;
+	for (size_t i = 0; i < sizeof(tellers) / sizeof(tellers[0]); i++) {
+		CLEANUP_FREE char *see = xasprintf(SEE, tellers[i]);
+		const char *whole = json_string_value(json_object_get(status_condition(object, tellers[i]), "message"));
+		if (whole != NULL && strstr(message, see) != NULL)
+			return whole;
+	}
+	return message;
+}
+
+#define STALLED_SEE "the rollout doesn't come to its end, " SEE
 
 // ---- The conditions
 
@@ -86,9 +136,14 @@ static char *what_is_missing(const struct facts *f)
 
 static struct condition ready_true(const struct facts *f)
 {
+	const struct remark *nothing = remarks_worst(f->in->remarks, REMARK_NOTE, ABOUT_RELEASE);
 	CLEANUP_FREE char *use =
 		f->in->url != NULL ? xasprintf("Guests can use it at %s", f->in->url)
 						   : xstrdup("It runs, but has no address for guests yet, as condition RouteAdmitted tells");
+	if (!f->in->permissive && nothing != NULL)
+		return verdict("Ready", "True", nothing->reason,
+					   f->in->url != NULL ? xasprintf("It runs at %s, but %s.", f->in->url, nothing->message)
+										  : xasprintf("%s; and %s.", use, nothing->message));
 	if (!f->in->permissive)
 		return verdict("Ready", "True", "Ready", xasprintf("%s.", use));
 	return verdict("Ready", "True", "NotForProduction",
@@ -99,9 +154,11 @@ static struct condition ready_true(const struct facts *f)
 
 static struct condition ready(const struct facts *f)
 {
-	if (f->error != NULL)
+	if (f->error != NULL) {
+		CLEANUP_FREE char *why = tell("Ready", f->error, "it can't be run as its spec says");
 		return verdict("Ready", "False", f->error->reason,
-					   xasprintf("%s%s", f->error->message, f->available ? "; what ran before keeps running" : ""));
+					   xasprintf("%s%s", why, f->available ? "; what ran before keeps running" : ""));
+	}
 	if (f->in->kbs == NULL || f->in->deployment == NULL)
 		return verdict("Ready", "False", "Pending", what_is_missing(f));
 	if (f->zero)
@@ -120,6 +177,9 @@ static struct condition ready(const struct facts *f)
 // New.
 static char *why_stalled(const struct facts *f)
 {
+	const char *teller = f->trouble.reason != NULL ? teller_of_trouble(f) : "Progressing";
+	if (strcmp(teller, "Progressing") != 0)
+		return xasprintf(STALLED_SEE, teller);
 	if (f->trouble.reason != NULL)
 		return xstrdup(f->trouble.message);
 	return xasprintf(
@@ -130,25 +190,28 @@ static char *why_stalled(const struct facts *f)
 static struct condition progressing(const struct facts *f)
 {
 	if (f->in->deployment == NULL)
-		return f->error != NULL ? verdict("Progressing", "False", "Waiting", xstrdup(f->error->message))
+		return f->error != NULL ? verdict("Progressing", "False", "Waiting",
+										  tell("Progressing", f->error, "the Deployment can't be made"))
 								: verdict("Progressing", "True", "RollingOut", what_is_missing(f));
 	if (f->stalled)
 		return verdict("Progressing", "False", "Stalled", why_stalled(f));
 	if (f->rolling)
 		return verdict("Progressing", "True", "RollingOut",
 					   xstrdup(f->available ? "Pods are being replaced." : "Pods are being started."));
-	return verdict("Progressing", "False", "Complete", xstrdup("The pods run with the newest settings."));
+	return verdict("Progressing", "False", "Complete",
+				   xstrdup(f->zero ? "No pods are wanted." : "The pods run with the newest settings."));
 }
 
 static struct condition degraded(const struct facts *f)
 {
 	const struct remark *worst = remarks_worst(f->in->remarks, REMARK_WARNING, -1);
 	if (worst != NULL)
-		return of_remark("Degraded", "True", worst);
+		return verdict("Degraded", "True", worst->reason, tell("Degraded", worst, "there is something to put right"));
 	if (f->available && f->trouble.lasting)
 		return verdict("Degraded", "True", f->trouble.reason, xstrdup(f->trouble.message));
 	if (f->stalled)
-		return verdict("Degraded", "True", "Stalled", why_stalled(f));
+		return verdict("Degraded", "True", "Stalled",
+					   xasprintf(STALLED_SEE, f->trouble.reason != NULL ? teller_of_trouble(f) : "Progressing"));
 	if (f->available && f->fewer && !f->rolling)
 		return verdict("Degraded", "True", "NotAllReplicas",
 					   xasprintf("fewer pods than wanted are available%s%s", f->trouble.reason != NULL ? ": " : "",
@@ -161,7 +224,7 @@ static struct condition certificate_valid(const struct facts *f)
 	static const char type[] = "CertificateValid";
 	const struct remark *r = remarks_worst(f->in->remarks, REMARK_WARNING, ABOUT_CERTIFICATE);
 	if (r != NULL)
-		return of_remark(type, r->level == REMARK_ERROR ? "False" : "True", r);
+		return verdict(type, r->level == REMARK_ERROR ? "False" : "True", r->reason, xstrdup(r->message));
 	if (!f->in->https)
 		return verdict(type, "Unknown", "PlainHTTP", xstrdup("It speaks plain HTTP, without a certificate."));
 	if (f->in->not_after_s == 0)
@@ -171,14 +234,27 @@ static struct condition certificate_valid(const struct facts *f)
 	return verdict(type, "True", "Valid", xasprintf("The certificate is valid until %s.", until));
 }
 
+// New: where nothing is made that exposes it.
+static char *how_reached(const struct facts *f)
+{
+	const json_t *spec = json_object_get(f->in->kbs, "spec");
+	const char *host = json_text(json_object_get(spec, "exposure"), "host");
+	if (json_text_is(spec, "kbsServiceType", "LoadBalancer"))
+		return xstrdup("It is reached by its Service's load balancer.");
+	if (host[0] == '\0')
+		return xstrdup("It is reached inside the cluster only.");
+	return xasprintf("Nothing is made that exposes it: see to it yourself that \"%s\" leads to its Service%s.", host,
+					 f->in->https ? ", with TLS passed through" : "");
+}
+
 static struct condition route_admitted(const struct facts *f)
 {
 	static const char type[] = "RouteAdmitted";
 	const struct remark *r = remarks_worst(f->in->remarks, REMARK_NOTE, ABOUT_ROUTE);
 	if (r != NULL)
-		return of_remark(type, r->level == REMARK_NOTE ? "Unknown" : "False", r);
+		return verdict(type, r->level == REMARK_NOTE ? "Unknown" : "False", r->reason, xstrdup(r->message));
 	if (!f->in->exposed)
-		return verdict(type, "Unknown", "NotExposed", xstrdup("It is reached inside the cluster only."));
+		return verdict(type, "Unknown", "NotExposed", how_reached(f));
 	if (f->in->url == NULL)
 		return verdict(type, "Unknown", "Pending", xstrdup("What exposes it has no address yet."));
 	return verdict(type, "True", "Admitted", xasprintf("It is exposed at %s.", f->in->url));
@@ -189,7 +265,7 @@ static struct condition resources_synced(const struct facts *f)
 	static const char type[] = "ResourcesSynced";
 	const struct remark *r = remarks_worst(f->in->remarks, REMARK_WARNING, ABOUT_RESOURCES);
 	if (r != NULL)
-		return of_remark(type, "False", r);
+		return verdict(type, "False", r->reason, xstrdup(r->message));
 	if (!f->in->synced)
 		return verdict(type, "False", "Pending", xstrdup("Not all objects are as this generation asks for yet."));
 	return verdict(type, "True", "Synced", xstrdup("All objects are as this generation asks for."));
@@ -234,7 +310,9 @@ static json_t *status_of(const struct facts *f)
 	}
 	if (json_array_size(in->objects) > 0)
 		json_put(status, "objects", json_deep_copy(in->objects));
-	if (in->url != NULL)
+	// Whoever finds it uses it: so not before it has run once. A pod that fails later is no reason to take it back.
+	const bool has_run = f->available || json_text(json_object_get(in->object, "status"), "url")[0] != '\0';
+	if (in->url != NULL && has_run)
 		json_put(status, "url", json_string(in->url));
 	if (in->not_after_s != 0) {
 		char until[CLOCK_TEXT_MAX];

@@ -1,9 +1,10 @@
 // What the status of a TrusteeConfig and of a KbsConfig says. PURE
 //
 //   conditions:
-//     Ready            True: guests can use it, reason Ready, or NotForProduction with profile Permissive. False: the reason of
-//                      the worst remark of level error, even where what ran before keeps running; Pending where an object isn't
-//                      made yet; ScaledToZero; or, where no pod is available, what is wrong with them (pod_trouble.h)
+//     Ready            True: guests can use it, reason Ready; NotForProduction with profile Permissive; or, where it runs and
+//                      releases nothing to anybody, the reason of that remark. False: the reason of the worst remark of level
+//                      error, even where what ran before keeps running; Pending where an object isn't made yet; ScaledToZero;
+//                      or, where no pod is available, what is wrong with them (pod_trouble.h)
 //     Progressing      True while pods are being replaced (RollingOut), False with reason Complete, with Stalled where that
 //                      takes too long, and with Waiting where an error keeps the Deployment from being made
 //     Degraded         True: the worst remark of level warning or error, what is wrong with pods beside those that are available
@@ -13,8 +14,11 @@
 //     ResourcesSynced  True (Synced): all objects are as rendered; False: Drifted (driftPolicy Warn), what can't be applied, or
 //                      Pending
 //   objects          what was applied for it, as "Kind/name": one of these that isn't there was deleted by somebody
-//   observedGeneration, url, certificateExpiry, isReady, and of a TrusteeConfig kbsConfigRef and statusDescription
+//   url              where guests reach it, once that is known and a pod has been available
+//   observedGeneration, certificateExpiry, isReady, and of a TrusteeConfig kbsConfigRef and statusDescription
 //
+// A text stands whole in one condition: a remark's in the one that it is about (of the spec: Ready for an error, Degraded for a
+// warning), pods' trouble in Ready where none is available. Others name the condition that tells it.
 // Messages name the field or object, the value and the remedy, and hold nothing that changes by itself (counts, times), so
 // that a status is written only where something has changed.
 #ifndef COCO_CONTROLLER_TRUSTEE_STATUS_H
@@ -51,6 +55,10 @@ bool trustee_is_starting(const struct trustee_status_input *in) __attribute__((w
 
 // A condition of a status by its type; NULL where there is none. Borrowed.
 const json_t *status_condition(const json_t *object, const char *type) __attribute__((nonnull(2)));
+
+// What an object's condition Ready is about, whole, be it told by another condition: for an Event. Borrowed; NULL: it has
+// none.
+const char *trustee_status_told(const json_t *object);
 
 // An informer's trim for pods: takes the pod. What is left is metadata (name, namespace, uid, resourceVersion, annotations,
 // labels, deletionTimestamp) and what trustee_status() reads.

@@ -179,7 +179,7 @@ static json_t *as_read(const json_t *object)
 static void write_remark(const struct remark *m, struct buf *out)
 {
 	static const char *const levels[] = {"note", "warning", "error"};
-	static const char *const abouts[] = {"spec", "certificate", "route", "resources"};
+	static const char *const abouts[] = {"spec", "certificate", "route", "resources", "release"};
 	buf_addf(out, "%s, %s, %s: %s", levels[m->level], abouts[m->about], m->reason, m->message);
 }
 

@@ -308,7 +308,7 @@ static void test_own_signer(void **state)
 	CLEANUP_FREE char *all = xasprintf("%s%s", row->key != NULL ? key : "", row->cert != NULL ? cert : "");
 	make_case(&c, NULL, OWN_SIGNER, all);
 	world_render(&c, &r);
-	assert_reasons(&r, "SecretMissing");
+	assert_reasons(&r, "[NoReferenceValues] SecretMissing");
 	CLEANUP_FREE char *got_key = value_told(secret_of(&r, "t-attestation-key-secret"), "token.key");
 	CLEANUP_FREE char *got_cert = value_told(secret_of(&r, "t-attestation-cert-secret"), "token.crt");
 	if (row->kept) {

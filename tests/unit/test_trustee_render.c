@@ -12,7 +12,7 @@
 // ---- What is rendered, for people
 
 static const char *const levels[] = {"note", "warning", "error"};
-static const char *const abouts[] = {"spec", "certificate", "route", "resources"};
+static const char *const abouts[] = {"spec", "certificate", "route", "resources", "release"};
 
 static char *policy_told(const char *text)
 {
@@ -273,7 +273,48 @@ static void test_log(void **state)
 	assert_text(json_string_value(json_object_get(env, "RUST_LOG")), row->want);
 	assert_int_equal(json_object_size(env), row->want != NULL);
 	assert_text(kube_annotation(got, "pipelines.confidentialcontainers.org/log-level"), row->want);
-	assert_reasons(&r, row->remark ? "(DebugLogging)" : "");
+	CLEANUP_FREE char *reasons = xasprintf("%s%s%s", row->restricted ? "[NoReferenceValues]" : "",
+										   row->remark ? " " : "", row->remark ? "(DebugLogging)" : "");
+	assert_reasons(&r, reasons);
+	check_again(&c, &r);
+}
+
+// ---- Nothing is released
+
+static struct release_case {
+	const char *name;
+	const char *spec;
+	const char *values; // as the ConfigMap has them; NULL: there is no such ConfigMap yet
+	const char *said;
+} release_cases[] = {
+	{"release: Restricted, at first", OWN_SIGNER, NULL, "[NoReferenceValues]"},
+	{"release: Restricted, an empty map", OWN_SIGNER, "data: {reference_value: '{ }'}", "[NoReferenceValues]"},
+	{"release: Restricted, an empty list", OWN_SIGNER, "data: {reference_value: '[]'}", "[NoReferenceValues]"},
+	{"release: Restricted, blank", OWN_SIGNER, "data: {reference_value: \" \\n\"}", "[NoReferenceValues]"},
+	{"release: Restricted, null", OWN_SIGNER, "data: {reference_value: 'null'}", "[NoReferenceValues]"},
+	{"release: Restricted, no such key", OWN_SIGNER, "data: {reference_values: '{\"a\": \"b\"}'}",
+	 "[NoReferenceValues]"},
+	{"release: Restricted, some values", OWN_SIGNER, "data: {reference_value: '{\"a\": \"b\"}'}", ""},
+	{"release: Restricted, a list of values", OWN_SIGNER, "data: {reference_value: '[{\"a\": \"b\"}]'}", ""},
+	{"release: Restricted, what can't be read", OWN_SIGNER, "data: {reference_value: 'a'}", ""},
+	{"release: Restricted, as bytes", OWN_SIGNER, "binaryData: {reference_value: 'AAAA'}", ""},
+	{"release: IBM SE needs none", OWN_SIGNER ", ibmSE: {pvName: a}", NULL, ""},
+	{"release: Permissive", HTTPS, NULL, ""},
+};
+
+static void test_release(void **state)
+{
+	const struct release_case *row = *state;
+	struct trustee_case c CLEANUP(world_release);
+	CLEANUP_TRUSTEE_RENDERING struct trustee_rendering r;
+	CLEANUP_FREE char *given =
+		secret_yaml("kbs-tls", "tls.crt", "@cert leaf inter", "tls.key", "@key leaf", "@cert root");
+	CLEANUP_FREE char *values = xasprintf(
+		"---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: t-rvps-reference-values}, %s}\n", row->values);
+	CLEANUP_FREE char *all = xasprintf("%s%s", given, row->values != NULL ? values : "");
+	make_case(&c, NULL, row->spec, all);
+	world_render(&c, &r);
+	assert_reasons(&r, row->said);
 	check_again(&c, &r);
 }
 
@@ -561,6 +602,7 @@ int main(void)
 	tests_add(&t, "goldens: all folders are cases", test_folders, NULL);
 	ADD_TABLE(&t, reference_cases, test_references);
 	ADD_TABLE(&t, log_cases, test_log);
+	ADD_TABLE(&t, release_cases, test_release);
 	tests_add(&t, "bindings: paths", test_binding_paths, NULL);
 	tests_add(&t, "bindings: too many", test_too_many_bindings, NULL);
 	ADD_TABLE(&t, filter_cases, test_filter);

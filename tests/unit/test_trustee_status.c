@@ -51,8 +51,8 @@ static struct status_case {
 	const char *name;
 	const char *deployment, *pods; // YAML; NULL for none
 	struct remark_row remarks[REMARKS];
-	const char
-		*flags; // letters: https, exposed, permissive, synced, url known, no KbsConfig yet, Kbsconfig, expiry known
+	const char *
+		flags; // letters: https, exposed, permissive, synced, url known, no KbsConfig yet, Kbsconfig, expiry known; own host, balancer
 	const char *want[WANTED]; // some of the conditions
 } status_cases[] = {
 	{"all is well",
@@ -72,6 +72,52 @@ static struct status_case {
 	 {"Ready True Ready: It runs, but has no address for guests yet, as condition RouteAdmitted tells.",
 	  "CertificateValid Unknown PlainHTTP: @", "RouteAdmitted Unknown NotExposed: @",
 	  "ResourcesSynced False Pending: @"}},
+	{"nothing is released",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{REMARK_NOTE, ABOUT_RELEASE, "NoReferenceValues", "nobody gets anything; give some"}},
+	 "hesux",
+	 {"Ready True NoReferenceValues: It runs at https://kbs, but nobody gets anything; give some.",
+	  "Degraded False AsExpected: @"}},
+	{"nothing is released, and there is no address",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{REMARK_NOTE, ABOUT_RELEASE, "NoReferenceValues", "nobody gets anything"}},
+	 "hesx",
+	 {"Ready True NoReferenceValues: It runs, but has no address for guests yet, as condition RouteAdmitted tells; and "
+	  "nobody gets anything."}},
+	{"nothing is released by one that doesn't run",
+	 STARTS,
+	 NULL,
+	 {{REMARK_NOTE, ABOUT_RELEASE, "NoReferenceValues", "nobody gets anything"}},
+	 "hesux",
+	 {"Ready False NotRunning: @"}},
+	{"permissive, and nothing is released",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{REMARK_NOTE, ABOUT_RELEASE, "NoReferenceValues", "nobody gets anything"}},
+	 "pu",
+	 {"Ready True NotForProduction: Guests can use it at https://kbs@"}},
+	{"a load balancer of the admin's own",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{0}},
+	 "huo",
+	 {"RouteAdmitted Unknown NotExposed: Nothing is made that exposes it: see to it yourself that \"kbs\" leads to its "
+	  "Service, with TLS passed through."}},
+	{"a load balancer of the admin's own, and plain HTTP",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{0}},
+	 "uo",
+	 {"RouteAdmitted Unknown NotExposed: Nothing is made that exposes it: see to it yourself that \"kbs\" leads to its "
+	  "Service."}},
+	{"the Service's load balancer",
+	 RUNS,
+	 "[" GOOD "]",
+	 {{0}},
+	 "hub",
+	 {"RouteAdmitted Unknown NotExposed: It is reached by its Service's load balancer."}},
 	{"permissive",
 	 RUNS,
 	 "[" GOOD "]",
@@ -108,15 +154,33 @@ static struct status_case {
 	 NULL,
 	 {{REMARK_ERROR, ABOUT_SPEC, "SecretMissing", "spec.x: no Secret"}},
 	 "",
-	 {"Ready False SecretMissing: spec.x: no Secret", "Progressing False Waiting: spec.x: no Secret",
-	  "Degraded True SecretMissing: spec.x: no Secret"}},
+	 {"Ready False SecretMissing: spec.x: no Secret",
+	  "Progressing False Waiting: the Deployment can't be made, as condition Ready tells",
+	  "Degraded True SecretMissing: there is something to put right, as condition Ready tells"}},
+	{"no Deployment for an error of a certificate",
+	 NULL,
+	 NULL,
+	 {{REMARK_ERROR, ABOUT_CERTIFICATE, "SecretMissing", "spec.x: no Secret"}},
+	 "h",
+	 {"Ready False SecretMissing: it can't be run as its spec says, as condition CertificateValid tells",
+	  "Progressing False Waiting: the Deployment can't be made, as condition CertificateValid tells",
+	  "Degraded True SecretMissing: there is something to put right, as condition CertificateValid tells",
+	  "CertificateValid False SecretMissing: spec.x: no Secret"}},
+	{"no Deployment for something refused",
+	 NULL,
+	 NULL,
+	 {{REMARK_ERROR, ABOUT_RESOURCES, "Forbidden", "may not"}},
+	 "",
+	 {"Ready False Forbidden: it can't be run as its spec says, as condition ResourcesSynced tells",
+	  "ResourcesSynced False Forbidden: may not",
+	  "Degraded True Forbidden: there is something to put right, as condition ResourcesSynced tells"}},
 	{"scaled to zero",
 	 DEPLOY("0", COUNTS("0", "0", "0") ", " FINISHED),
 	 "[]",
 	 {{0}},
 	 "",
 	 {"Ready False ScaledToZero: Deployment \"d\" is scaled to 0 pods; set spec.replicas to 1 or more",
-	  "Progressing False Complete: @", "Degraded False AsExpected: @"}},
+	  "Progressing False Complete: No pods are wanted.", "Degraded False AsExpected: @"}},
 	{"scaled to zero: of a KbsConfig",
 	 DEPLOY("0", COUNTS("0", "0", "0") ", " FINISHED),
 	 "[]",
@@ -145,7 +209,8 @@ static struct status_case {
 	  {REMARK_ERROR, ABOUT_SPEC, "Second", "b"},
 	  {REMARK_ERROR, ABOUT_ROUTE, "Third", "c"}},
 	 "hesux",
-	 {"Ready False Second: b; what ran before keeps running", "Degraded True Second: b", "RouteAdmitted False Third: c",
+	 {"Ready False Second: b; what ran before keeps running",
+	  "Degraded True Second: there is something to put right, as condition Ready tells", "RouteAdmitted False Third: c",
 	  "Progressing False Complete: @"}},
 	{"a warning while it runs",
 	 RUNS,
@@ -164,19 +229,22 @@ static struct status_case {
 	 "[" IN(WAITS("ErrImagePull", "x")) "]",
 	 {{REMARK_ERROR, ABOUT_SPEC, "Wrong", "a"}},
 	 "",
-	 {"Ready False Wrong: a", "Degraded True Wrong: a"}},
+	 {"Ready False Wrong: a", "Degraded True Wrong: there is something to put right, as condition Ready tells"}},
 	{"a certificate's error",
 	 RUNS,
 	 "[" GOOD "]",
 	 {{REMARK_ERROR, ABOUT_CERTIFICATE, "Expired", "a"}},
 	 "hx",
-	 {"CertificateValid False Expired: a", "Ready False Expired: a; what ran before keeps running"}},
+	 {"CertificateValid False Expired: a", "Ready False Expired: it can't be run as its spec says, as condition "
+										   "CertificateValid tells; what ran before keeps "
+										   "running"}},
 	{"a certificate's warning",
 	 RUNS,
 	 "[" GOOD "]",
 	 {{REMARK_WARNING, ABOUT_CERTIFICATE, "ExpiresSoon", "a"}},
 	 "hx",
-	 {"CertificateValid True ExpiresSoon: a", "Ready True Ready: @", "Degraded True ExpiresSoon: a"}},
+	 {"CertificateValid True ExpiresSoon: a", "Ready True Ready: @",
+	  "Degraded True ExpiresSoon: there is something to put right, as condition CertificateValid tells"}},
 	{"a certificate's note",
 	 RUNS,
 	 "[" GOOD "]",
@@ -195,14 +263,17 @@ static struct status_case {
 	 "[" GOOD "]",
 	 {{REMARK_WARNING, ABOUT_ROUTE, "HostTaken", "a"}},
 	 "e",
-	 {"RouteAdmitted False HostTaken: a", "Degraded True HostTaken: a"}},
+	 {"RouteAdmitted False HostTaken: a",
+	  "Degraded True HostTaken: there is something to put right, as condition RouteAdmitted tells"}},
 	{"a route without an address", RUNS, "[" GOOD "]", {{0}}, "e", {"RouteAdmitted Unknown Pending: @"}},
 	{"a drift",
 	 RUNS,
 	 "[" GOOD "]",
 	 {{REMARK_WARNING, ABOUT_RESOURCES, "Drifted", "a"}},
 	 "s",
-	 {"ResourcesSynced False Drifted: a", "Degraded True Drifted: a", "Ready True Ready: @"}},
+	 {"ResourcesSynced False Drifted: a",
+	  "Degraded True Drifted: there is something to put right, as condition ResourcesSynced tells",
+	  "Ready True Ready: @"}},
 	{"a note about resources",
 	 RUNS,
 	 "[" GOOD "]",
@@ -250,20 +321,35 @@ static struct status_case {
 	  "Progressing False Stalled: container \"kbs\" runs, and its readiness probe fails; see what it says: kubectl "
 	  "logs -n ns "
 	  "d-1 -c kbs",
-	  "Degraded True Stalled: container \"kbs\" runs@"}},
+	  "Degraded True Stalled: the rollout doesn't come to its end, as condition Progressing tells"}},
 	{"a first rollout that stalls",
 	 STALLED("0"),
 	 "[" IN(WAITS("ErrImagePull", "not found")) "]",
 	 {{0}},
 	 "",
-	 {"Ready False " PULL ": not found" PULL_SAYS, "Progressing False Stalled: container \"kbs\": image@",
-	  "Degraded True Stalled: container \"kbs\": image@"}},
+	 {"Ready False " PULL ": not found" PULL_SAYS,
+	  "Progressing False Stalled: the rollout doesn't come to its end, as condition Ready tells",
+	  "Degraded True Stalled: the rollout doesn't come to its end, as condition Ready tells"}},
+	{"a rollout that stalls at an image that isn't there",
+	 STALLED("1"),
+	 "[" GOOD ", " IN(WAITS("ErrImagePull", "not found")) "]",
+	 {{0}},
+	 "",
+	 {"Ready True Ready: @", "Degraded True " PULL ": not found" PULL_SAYS,
+	  "Progressing False Stalled: the rollout doesn't come to its end, as condition Degraded tells"}},
+	{"a rollout that stalls, beside a warning",
+	 STALLED("1"),
+	 "[" GOOD ", " IN(WAITS("ErrImagePull", "not found")) "]",
+	 {{REMARK_WARNING, ABOUT_SPEC, "Odd", "a"}},
+	 "",
+	 {"Degraded True Odd: a", "Progressing False Stalled: container \"kbs\": image@"}},
 	{"a rollout that stalls, and nobody knows why",
 	 STALLED("1"),
 	 "[" GOOD "]",
 	 {{0}},
 	 "",
-	 {"Progressing False Stalled: the rollout of Deployment \"d\" doesn't come to its end; see: kubectl describe "
+	 {"Degraded True Stalled: the rollout doesn't come to its end, as condition Progressing tells",
+	  "Progressing False Stalled: the rollout of Deployment \"d\" doesn't come to its end; see: kubectl describe "
 	  "deployment "
 	  "-n ns d"}},
 	{"a stall of a generation before is over",
@@ -399,10 +485,11 @@ static struct status_case {
 	{"no node",
 	 STARTS,
 	 "[" POD("conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: '0/3 nodes are "
-			 "available'}]") "]",
+			 "available: Insufficient memory.'}]") "]",
 	 {{0}},
 	 "",
-	 {"Ready False Unschedulable: the scheduler finds no node for the pods: 0/3 nodes are available; add nodes, or "
+	 {"Ready False Unschedulable: the scheduler finds no node for the pods: 0/3 nodes are available: Insufficient "
+	  "memory; add nodes, or "
 	  "lower "
 	  "spec.resources.requests"}},
 	{"not scheduled yet", STARTS, "[" POD("phase: Pending") "]", {{0}}, "", {"Ready False Pending: " STARTING}},
@@ -481,6 +568,10 @@ static void trustee_set_up(struct trustee *t, const struct status_case *c)
 		.deployment = c->deployment != NULL ? yaml_tree(c->deployment) : NULL,
 		.pods = c->pods != NULL ? yaml_tree(c->pods) : NULL,
 	};
+	if (flag(c, 'o'))
+		(void)json_object_set_new(t->kbs, "spec", json_pack("{s:{s:s}}", "exposure", "host", "kbs"));
+	if (flag(c, 'b'))
+		(void)json_object_set_new(t->kbs, "spec", json_pack("{s:s}", "kbsServiceType", "LoadBalancer"));
 	for (size_t i = 0; i < REMARKS && c->remarks[i].reason != NULL; i++)
 		remarks_add(&t->remarks, c->remarks[i].level, c->remarks[i].about, c->remarks[i].reason, "%s",
 					c->remarks[i].message);
@@ -680,6 +771,66 @@ static void test_starting(void **state)
 	trustee_tear_down(&t);
 }
 
+// ---- The address
+
+static struct url_case {
+	const char *name, *deployment;
+	const char *before; // status.url
+	const char *flags;
+	const char *want;
+} url_cases[] = {
+	{"url: nothing is made yet", NULL, NULL, "nu", NULL},
+	{"url: no pod has run yet", STARTS, NULL, "u", NULL},
+	{"url: a pod runs", RUNS, NULL, "u", "https://kbs"},
+	{"url: pods ran once", STARTS, "https://kbs", "u", "https://kbs"},
+	{"url: another one, and pods ran once", STARTS, "https://old", "u", "https://kbs"},
+	{"url: it isn't known any more", RUNS, "https://kbs", "", NULL},
+};
+
+static void test_url(void **state)
+{
+	const struct url_case *c = *state;
+	const struct status_case of = {.deployment = c->deployment, .flags = c->flags};
+	struct trustee t;
+	trustee_set_up(&t, &of);
+	if (c->before != NULL)
+		assert_int_equal(json_object_set_new(t.object, "status", json_pack("{s:s}", "url", c->before)), 0);
+	json_t *status = trustee_status(&t.in);
+	assert_text(json_string_value(json_object_get(status, "url")), c->want);
+	json_decref(status);
+	trustee_tear_down(&t);
+}
+
+// ---- What an Event tells
+
+static struct told_case {
+	const char *name;
+	struct status_case of;
+	const char *want;
+} told_cases[] = {
+	{"told: Ready's own",
+	 {"", RUNS, NULL, {{REMARK_ERROR, ABOUT_SPEC, "A", "all of it"}}, "", {NULL}},
+	 "all of it; what ran before keeps running"},
+	{"told: another condition's",
+	 {"", RUNS, NULL, {{REMARK_ERROR, ABOUT_CERTIFICATE, "A", "all of it"}}, "h", {NULL}},
+	 "all of it"},
+	{"told: what isn't done yet", {"", NULL, NULL, {{0}}, "", {NULL}}, "the Deployment isn't made yet"},
+	{"told: it runs",
+	 {"", RUNS, NULL, {{REMARK_NOTE, ABOUT_ROUTE, "A", "no route"}}, "", {NULL}},
+	 "It runs, but has no address for guests yet, as condition RouteAdmitted tells."},
+};
+
+static void test_told(void **state)
+{
+	const struct told_case *c = *state;
+	struct trustee t;
+	trustee_set_up(&t, &c->of);
+	assert_null(trustee_status_told(t.object));
+	assert_int_equal(json_object_set_new(t.object, "status", trustee_status(&t.in)), 0);
+	assert_text(trustee_status_told(t.object), c->want);
+	trustee_tear_down(&t);
+}
+
 // ---- All of it, and times
 
 static struct status_case whole = {"", RUNS, "[" GOOD "]", {{0}}, "hesux", {NULL}};
@@ -856,6 +1007,8 @@ static void test_trim(void **state)
 int main(void)
 {
 	static struct tests tests;
+	ADD_TABLE(&tests, url_cases, test_url);
+	ADD_TABLE(&tests, told_cases, test_told);
 	ADD_TABLE(&tests, status_cases, test_status);
 	ADD_TABLE(&tests, starting_cases, test_starting);
 	tests_add(&tests, "all fields", test_whole, NULL);
