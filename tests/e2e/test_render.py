@@ -135,7 +135,7 @@ def sample_secrets():
     """What the samples need beside themselves, as their headers say."""
     found = []
     for option in ([], ["--kbs-config"]):
-        command = [ROOT / "hack/trustee-secrets.sh", *option, "kbs.apps.example"]
+        command = [ROOT / "hack/trustee-secrets.sh", *option, "kbs.example.com"]
         text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
         found += yaml.safe_load_all(text)
     vault = secret(SAMPLE_NAMESPACE, "vault-token", {"token": "hvs.token"})

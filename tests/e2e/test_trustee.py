@@ -26,7 +26,7 @@ from trustee_world import (
     trustee,
     uid,
 )
-from world import ROOT, SAMPLES, profile, programs
+from world import ROOT, SAMPLES, documents, profile, programs
 
 from certificates import body_of, decode, make_pair, not_after
 from tap import check, equal, main, test
@@ -219,7 +219,10 @@ def _(world):
     ns = world.namespace("restricted", True, tls_secret("restricted", "kbs-tls", pair))
     world.apply(restricted(ns))
     world.admit_route(ns, HOST)
-    made, kbs = check_status(world, ns, f"https://{HOST}", not_after(pair[0]), "Ready")
+    made, kbs = check_status(world, ns, f"https://{HOST}", not_after(pair[0]), "NoReferenceValues")
+    told = condition(made, "Ready")["message"]
+    for part in (f"It runs at https://{HOST}, but no guest gets a resource", 'ConfigMap "t-rvps-reference-values"'):
+        check(part in told, f"the message has no {part}: {told}")
     world.rested()
     children = world.children(ns)
     check_children(children, made, kbs, PLAIN | HTTPS | TOKEN)
@@ -234,6 +237,10 @@ def _(world):
     check(PERMISSIVE not in policy_of(world, ns), "the policy is the permissive one")
     spec = children["Route", "kbs"]["spec"]
     equal((spec["to"]["name"], spec["tls"]["termination"]), (SERVICE, "passthrough"), "the Route")
+    with world.rolls(ns, 1):
+        values = {"data": {"reference_value": '{"snp_launch_measurement": ["00"]}'}}
+        world.patch("ConfigMap", ns, "t-rvps-reference-values", values)
+        world.says(ns, "t", "Ready", "True", "Ready")
     row = {"READY": "True", "REASON": "Ready", "URL": f"https://{HOST}", "CERT-EXPIRY": not_after(pair[0])}
     for kind, more in (("tc", {"NAME": "t", "PROFILE": "Restricted"}), ("kbs", {"NAME": "t-kbs-config"})):
         cells = kubectl_table(world, ns, kind)
@@ -280,6 +287,24 @@ def _(world):
     world.gone("Ingress", ingress, "kbs")
 
 
+@test("behind a load balancer of the admin's own: url, certificate and what profiles find are its host's")
+def _(world):
+    pair = make_pair(HOST)
+    ns = world.namespace("own-balancer", True, tls_secret("own-balancer", "kbs-tls", pair))
+    world.apply(restricted(ns, exposure={"type": "None", "host": HOST}))
+    made = world.ready(ns)
+    equal(made["status"]["url"], f"https://{HOST}", "the url")
+    equal(condition(made, "CertificateValid")["reason"], "Valid", "CertificateValid")
+    admitted = condition(made, "RouteAdmitted")
+    check(admitted["reason"] == "NotExposed" and f'"{HOST}" leads to its Service' in admitted["message"], str(admitted))
+    endpoint = world.there("ConfigMap", ns, "trustee-endpoint-t")["data"]
+    equal(endpoint, {"url": f"https://{HOST}", "ca.crt": pair[0]}, "what profiles find")
+    equal([kind for kind, _ in world.children(ns) if kind in ("Route", "TLSRoute", "Ingress")], [], "what exposes it")
+    world.apply(restricted(ns, exposure={"type": "None", "host": "other.example"}))
+    told = world.says(ns, "t", "CertificateValid", "False", "HostMissing")
+    check('"other.example"' in told["message"], told["message"])
+
+
 # ---- Samples
 
 
@@ -290,9 +315,17 @@ def apply_sample(world, name):
     world.cluster.kubectl("apply", "-f", str(SAMPLES / "trustee" / f"{name}.yaml"))
 
 
-def apply_secrets(world, *options):
-    """What hack/trustee-secrets.sh makes for the samples."""
-    command = [ROOT / "hack/trustee-secrets.sh", *options, HOST]
+def host_of_sample(name):
+    """What its header says to make the certificate for, and its spec to expose."""
+    path = SAMPLES / "trustee" / f"{name}.yaml"
+    host = documents(path)[0]["spec"]["exposure"]["host"]
+    check(re.search(rf"^#   hack/trustee-secrets.sh .*{re.escape(host)} \|", path.read_text(), re.M), f"{name} isn't for {host}")
+    return host
+
+
+def apply_secrets(world, sample, *options):
+    """What hack/trustee-secrets.sh makes for the samples, as that one's header says."""
+    command = [ROOT / "hack/trustee-secrets.sh", *options, host_of_sample(sample)]
     made = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
     world.cluster.apply(made)
 
@@ -310,11 +343,14 @@ def _(world):
     world.ready(ns, "staging")
     check(world.get("Deployment", ns, f"staging-{DEPLOYMENT}"), "there is no Deployment of the second instance")
     with world.rolls(ns, 0, f"staging-{DEPLOYMENT}"):
-        apply_secrets(world)
+        apply_secrets(world, "restricted")
         apply_sample(world, "restricted")
-        world.admit_route(ns, HOST)
+        # A router has a name of its own for a Route that asks for none.
+        world.admit_route(ns, "kbs-trustee-operator-system.apps.example")
         made = world.ready(ns, "trusteeconfig")
-    equal(made["status"]["url"], f"https://{HOST}", "the url of the sample restricted")
+    url = f"https://{host_of_sample('restricted')}"
+    equal(made["status"]["url"], url, "the url of the sample restricted")
+    equal(condition(made, "CertificateValid")["status"], "True", "CertificateValid of the sample restricted")
     equal(toml_of(world, ns, "trusteeconfig")["http_server"]["tls_profile"], "modern", "tls_profile")
     apply_sample(world, "restricted-bindings")
     digest = digest_of(world, ns, "pipelines")
@@ -335,7 +371,7 @@ def _(world):
         world.delete("TrusteeConfig", ns, name)
     for name in (DEPLOYMENT, f"staging-{DEPLOYMENT}"):
         world.gone("Deployment", ns, name)
-    apply_secrets(world, "--kbs-config")
+    apply_secrets(world, "kbsconfig-microservices", "--kbs-config")
     apply_sample(world, "kbsconfig-microservices")
     world.ready(ns, "advanced", "KbsConfig")
     equal(len(pod_of(world, ns)["containers"]), 3, "the containers")
@@ -477,6 +513,11 @@ def _(world):
             ready = condition(made, "Ready")
             equal((ready["status"], ready["reason"]), ("False", told["reason"]), f"{what}: Ready")
             check(ready["message"].endswith("what ran before keeps running"), f"{what}: {ready['message']}")
+            for type in ("Ready", "Degraded"):
+                short = condition(made, type)["message"]
+                check("as condition CertificateValid tells" in short, f"{what}: {type} says {short}")
+            notes = [e["note"] for e in world.list("Event", ns) if e["reason"] == reason]
+            check(told["message"] in notes, f"{what}: no event has it whole, but {notes}")
             equal(made["status"]["certificateExpiry"], not_after(pair[0]), f"{what}: certificateExpiry")
             kept = world.get("Secret", ns, "t-https-cert-secret")["data"]["certificate"]
             equal(decode(kept), pair[0], f"{what}: the certificate in use")
@@ -498,7 +539,8 @@ def _(world):
 def _(world):
     ns = world.namespace("late")
     world.apply(restricted(ns, exposure={"type": "None"}))
-    told = world.says(ns, "t", "Ready", "False", "SecretMissing")
+    world.says(ns, "t", "Ready", "False", "SecretMissing")
+    told = world.says(ns, "t", "CertificateValid", "False", "SecretMissing")
     check("create it, of type kubernetes.io/tls" in told["message"], told["message"])
     world.create(tls_secret(ns, "kbs-tls", make_pair(HOST)))
     world.there("Deployment", ns, DEPLOYMENT)
@@ -788,8 +830,10 @@ def _(world):
             told = world.says(ns, name, "Ready", "False", reason, kind)
             check(part in told["message"], f"the message for {fate} is: {told['message']}")
             world.says(ns, name, "Progressing", "True", "RollingOut", kind)
+            equal(world.get(kind, ns, name)["status"].get("url"), None, f"the url of {kind} before a pod has run")
     world.kubelet.decide(ns, "ready")
-    world.ready(ns)
+    url = f"http://{SERVICE}.{ns}.svc:8080"
+    equal(world.ready(ns)["status"]["url"], url, "the url once a pod runs")
     # The old pod serves while a new one doesn't come up.
     world.kubelet.decide(ns, "image", new_only=True)
     world.apply(trustee(ns, image="registry.example/kbs:none"))
@@ -797,6 +841,9 @@ def _(world):
     check("registry.example/kbs:none" in told["message"], told["message"])
     world.says(ns, "t", "Ready", "True")
     world.says(ns, "t", "Progressing", "True", "RollingOut")
+    world.kubelet.decide(ns, "crash")
+    world.says(ns, "t", "Ready", "False")
+    equal(world.get("TrusteeConfig", ns, "t")["status"].get("url"), url, "the url after pods have failed")
 
 
 # ---- What others give, and what isn't theirs to change
@@ -860,7 +907,8 @@ def _(world):
 def _(world):
     ns = world.namespace("sources", True, tls_secret("sources", "kbs-tls", make_pair(HOST)))
     world.apply(restricted(ns, secretResources=["kbs-tls"], exposure={"type": "None"}))
-    told = world.says(ns, "t", "Degraded", "True", "SecretNotServed")
+    world.says(ns, "t", "Degraded", "True", "SecretNotServed")
+    told = world.says(ns, "t", "ResourcesSynced", "False", "SecretNotServed")
     check('"kbs-tls"' in told["message"], told["message"])
     for volume in pod_of(world, ns)["volumes"]:
         for source in volume.get("projected", {}).get("sources", []):
@@ -886,7 +934,8 @@ def _(world):
 def _(world):
     ns = world.namespace("ungranted", False)
     world.apply(trustee(ns))
-    told = world.says(ns, "t", "Ready", "False", "Forbidden")
+    world.says(ns, "t", "Ready", "False", "Forbidden")
+    told = world.says(ns, "t", "ResourcesSynced", "False", "Forbidden")
     command = re.search(r"kubectl (-n ungranted create rolebinding [^;]*)", told["message"])
     check(command, f"there is no command in: {told['message']}")
     equal(world.get("Deployment", ns, DEPLOYMENT), None, "the Deployment")

@@ -380,10 +380,10 @@ def _(world):
     before = world.there("Deployment", ns, DEPLOYMENT)["spec"]["template"]
     rule = rule_for(world, ns, "/configmaps/t-resource-policy", Answer(403, message="no"), None)
     world.apply(restricted(ns, **EXPOSURE))
-    told = world.says(ns, "t", "Ready", "False", "Forbidden")
+    world.says(ns, "t", "Ready", "False", "Forbidden")
+    told = world.says(ns, "t", "ResourcesSynced", "False", "Forbidden")
     for part in ('ConfigMap "t-resource-policy"', "kubectl -n forbidden create rolebinding"):
         check(part in told["message"], f"there is no {part} in: {told['message']}")
-    world.says(ns, "t", "ResourcesSynced", "False", "Forbidden")
     world.cluster.wait_for(lambda: rule.used >= 2, "it is tried again")
     now = world.there("Deployment", ns, DEPLOYMENT)["spec"]["template"]
     check(now == before, "the pods were replaced by some that have half of what is new")
@@ -399,7 +399,7 @@ def _(world):
     quoted = "the whole of a private key"
     rule_for(world, ns, "/secrets/t-auth-secret", Answer(422, message=quoted), 1)
     world.apply(restricted(ns, **EXPOSURE))
-    told = world.says(ns, "t", "Ready", "False", "Refused")
+    told = world.says(ns, "t", "ResourcesSynced", "False", "Refused")
     check('Secret "t-auth-secret"' in told["message"] and "422" in told["message"], told["message"])
     settle(world, ns)
     for controller in world.controllers:
