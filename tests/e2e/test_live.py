@@ -919,7 +919,7 @@ def rights_of(world, name):
     rules = [
         rule
         for document in world.base
-        if document["kind"] in ("ClusterRole", "Role") and document["metadata"]["name"] == name
+        if document["kind"] in ("ClusterRole", "Role") and document["metadata"]["name"].startswith(name)
         for rule in document["rules"]
     ]
     return {
