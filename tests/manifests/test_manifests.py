@@ -25,7 +25,13 @@ SINCE = {
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): 30,
 }
 CEL_IN_CRDS, MATCH_CONDITIONS = 25, 28
-OLDEST = {"single-cluster": 30, "dev": 20}
+OLDEST = {"single-cluster": 30, "dev": 20, "openshift": 29, "cert-manager": 30, "spoke": 30, "trusted-hub": 25}
+WORKLOAD = ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccount")
+
+
+def builds():
+    """(name, documents) of the base and of every overlay."""
+    return [(folder.name, built(folder)) for folder in (MANIFESTS / "base", *OVERLAYS)]
 
 
 @functools.cache
@@ -82,19 +88,100 @@ def _():
 
 @test("no build has an object twice, nor a kind whose CRD it brings")
 def _():
-    for folder in (MANIFESTS / "base", *OVERLAYS):
-        documents = built(folder)
+    for name, documents in builds():
         keys = [key(document) for document in documents]
-        equal(sorted(map(str, keys)), sorted(map(str, set(keys))), f"{folder.name}'s objects")
+        equal(sorted(map(str, keys)), sorted(map(str, set(keys))), f"{name}'s objects")
         brought = {d["spec"]["names"]["kind"] for d in documents if d["kind"] == "CustomResourceDefinition"}
-        equal(brought & {d["kind"] for d in documents}, set(), f"{folder.name}'s objects of its own CRDs")
+        equal(brought & {d["kind"] for d in documents}, set(), f"{name}'s objects of its own CRDs")
 
 
 @test("the caBundle is left to who keeps the certificates")
 def _():
-    for folder in (MANIFESTS / "base", *OVERLAYS):
-        for document in built(folder):
-            check("caBundle" not in set(all_keys(document.get("webhooks"))), f"{folder.name}: {key(document)} has a caBundle")
+    for name, documents in builds():
+        for document in documents:
+            check("caBundle" not in set(all_keys(document.get("webhooks"))), f"{name}: {key(document)} has a caBundle")
+
+
+def names(overlay, *kinds):
+    return {d["metadata"]["name"] for d in built(MANIFESTS / "overlays" / overlay) if d["kind"] in kinds}
+
+
+def find(documents, kind, name):
+    return next(d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name)
+
+
+@test("a hub runs the controller alone, a spoke the webhook alone")
+def _():
+    equal(names("trusted-hub", *WORKLOAD), {"coco-controller"}, "what the hub runs")
+    roles = {"coco-controller", "coco-trustee"}
+    equal(names("trusted-hub", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"), roles, "the hub's roles")
+    webhook = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy", "Service")
+    equal(names("trusted-hub", *webhook), set(), "the hub's admission")
+    equal(names("spoke", *WORKLOAD), {"coco-webhook"}, "what the spoke runs")
+    roles = {"coco-webhook", "coco-webhook-certificates"}
+    equal(names("spoke", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"), roles, "the spoke's roles")
+    crd = "confidentialprofiles.pipelines.confidentialcontainers.org"
+    equal(names("spoke", "CustomResourceDefinition"), {crd}, "the spoke's CRDs")
+    validating = find(built(MANIFESTS / "overlays/spoke"), "ValidatingWebhookConfiguration", "coco-webhook")
+    served = {resource for w in validating["webhooks"] for rule in w["rules"] for resource in rule["resources"]}
+    equal(served, {"pods", "pods/ephemeralcontainers", "confidentialprofiles"}, "what the spoke's webhook judges")
+
+
+@test("where others make the certificate, the webhook reads it from files and has no right to make one")
+def _():
+    args = find(built(MANIFESTS / "base"), "Deployment", "coco-webhook")["spec"]["template"]["spec"]["containers"][0]["args"]
+    for overlay in ("openshift", "cert-manager"):
+        equal(names(overlay, "Secret"), set(), f"{overlay}'s Secrets")
+        check("coco-webhook-certificates" not in names(overlay, "Role", "ClusterRole"), f"{overlay} has the right")
+        pod = find(built(MANIFESTS / "overlays" / overlay), "Deployment", "coco-webhook")["spec"]["template"]["spec"]
+        wanted = [a for a in args if not a.startswith("--tls-secret")]
+        equal(pod["containers"][0]["args"], wanted, f"{overlay}'s arguments")
+        equal(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/etc/coco-webhook/tls", "where the files are")
+        equal(pod["volumes"][0]["secret"]["secretName"], "coco-webhook-serving", "whose they are")
+    service = find(built(MANIFESTS / "overlays/openshift"), "Service", "coco-webhook")
+    equal(list(service["metadata"]["annotations"].values()), ["coco-webhook-serving"], "the Secret of OpenShift's service CA")
+    serving = find(built(MANIFESTS / "overlays/cert-manager"), "Certificate", "coco-webhook-serving")
+    equal(serving["spec"]["secretName"], "coco-webhook-serving", "the Secret of cert-manager")
+
+
+@test("pods run restricted, as nobody in particular, on a filesystem that they can't write")
+def _():
+    for name, documents in builds():
+        for document in (d for d in documents if d["kind"] == "Deployment"):
+            what, pod = f"{name}: {key(document)}", document["spec"]["template"]["spec"]
+            wanted = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+            equal(pod["securityContext"], wanted, f"{what}'s securityContext")
+            for forbidden in ("runAsUser", "hostNetwork", "hostPID", "hostIPC", "hostPath", "privileged"):
+                check(forbidden not in set(all_keys(pod)), f"{what} has {forbidden}")
+            check(pod["priorityClassName"] == "coco-pipelines", f"{what} has another priority")
+            for container in pod["containers"]:
+                wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+                equal(container["securityContext"], wanted, f"{what}'s container")
+                check(set(container["resources"]["requests"]) == {"cpu", "memory"}, f"{what}'s requests")
+                equal(list(container["resources"]["limits"]), ["memory"], f"{what}'s limits")
+                check("livenessProbe" in container and "readinessProbe" in container, f"{what} lacks a probe")
+
+
+@test("every webhook that sees pods keeps out our namespace, answers in 3 s, and fails closed where a pod is made")
+def _():
+    for name, documents in builds():
+        for document in (d for d in documents if d["kind"].endswith("WebhookConfiguration")):
+            for webhook in document["webhooks"]:
+                check_webhook(f"{name}: {webhook['name']}", document["kind"], webhook)
+
+
+def check_webhook(what, kind, webhook):
+    facts = ("timeoutSeconds", "matchPolicy", "sideEffects", "admissionReviewVersions")
+    equal([webhook[fact] for fact in facts], [3, "Equivalent", "None", ["v1"]], what)
+    operations = {operation for rule in webhook["rules"] for operation in rule["operations"]}
+    pods = {resource for rule in webhook["rules"] for resource in rule["resources"]} <= {"pods", "pods/ephemeralcontainers"}
+    equal(webhook["failurePolicy"], "Ignore" if pods and operations == {"UPDATE"} else "Fail", f"{what}: failurePolicy")
+    if kind.startswith("Mutating"):
+        equal((operations, webhook["reinvocationPolicy"]), ({"CREATE"}, "IfNeeded"), f"{what}: when it is asked")
+    if pods:
+        ours = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [SYSTEM_NAMESPACE, "kube-system"]}
+        check(ours in webhook["namespaceSelector"]["matchExpressions"], f"{what} doesn't keep our namespace out")
+        check("objectSelector" in webhook, f"{what} is asked about every pod")
 
 
 main()
