@@ -234,23 +234,11 @@ static void check_key(struct check *c)
 
 // ---- Time
 
-static int64_t seconds(const ASN1_TIME *t)
-{
-	int days = 0;
-	int rest = 0;
-	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-	if (epoch == NULL)
-		abort();
-	bool ok = ASN1_TIME_diff(&days, &rest, epoch, t) == 1;
-	ASN1_TIME_free(epoch);
-	return ok ? days * DAY_S + rest : 0;
-}
-
 static void check_time(struct check *c, int i)
 {
 	const X509 *x = sk_X509_value(c->chain, i);
-	int64_t from = seconds(X509_get0_notBefore(x));
-	int64_t to = seconds(X509_get0_notAfter(x));
+	int64_t from = certificate_seconds(X509_get0_notBefore(x));
+	int64_t to = certificate_seconds(X509_get0_notAfter(x));
 	char name[NAME_TEXT_MAX];
 	char when[CLOCK_TEXT_MAX];
 	subject_text(x, name);

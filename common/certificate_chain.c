@@ -9,6 +9,8 @@
 #include "common/certificate.h"
 #include "common/cleanup.h"
 
+#define DAY_S ((int64_t)24 * 60 * 60)
+
 STACK_OF(X509) * certificates_read(struct str pem)
 {
 	BIO *in CLEANUP(bio_free_slot) = bio_of(pem);
@@ -27,6 +29,18 @@ STACK_OF(X509) * certificates_read(struct str pem)
 	return NULL;
 }
 
+int64_t certificate_seconds(const ASN1_TIME *t)
+{
+	int days = 0;
+	int rest = 0;
+	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+	if (epoch == NULL)
+		abort();
+	bool ok = ASN1_TIME_diff(&days, &rest, epoch, t) == 1;
+	ASN1_TIME_free(epoch);
+	return ok ? days * DAY_S + rest : 0;
+}
+
 bool certificate_is_self_signed(X509 *x)
 {
 	return X509_self_signed(x, 1) == 1;
@@ -37,7 +51,7 @@ static X509 *last_of(const STACK_OF(X509) * all)
 	return sk_X509_value(all, sk_X509_num(all) - 1);
 }
 
-static int append(X509 *x, struct buf *out, struct error *err)
+int certificate_append(X509 *x, struct buf *out, struct error *err)
 {
 	BIO *text CLEANUP(bio_free_slot) = BIO_new(BIO_s_mem());
 	if (text == NULL || PEM_write_bio_X509(text, x) != 1)
@@ -85,15 +99,15 @@ int certificate_anchor(struct str cert, struct str ca, struct buf *out, struct e
 	if (chain == NULL)
 		return -err->code;
 	if (trusted == NULL)
-		return append(last_of(chain), out, err);
+		return certificate_append(last_of(chain), out, err);
 	STACK_OF(X509) * way CLEANUP(x509_stack_free_slot) = way_to(chain, trusted, 0);
 	// Not every client takes a certificate for trusted that isn't a root: only where ca has no root.
 	if (way == NULL)
 		way = way_to(chain, trusted, X509_V_FLAG_PARTIAL_CHAIN);
-	return append(last_of(way != NULL ? way : chain), out, err);
+	return certificate_append(last_of(way != NULL ? way : chain), out, err);
 }
 
-static bool has(const STACK_OF(X509) * all, const X509 *x)
+bool certificate_is_among(const X509 *x, const STACK_OF(X509) * all)
 {
 	for (int i = 0; i < sk_X509_num(all); i++)
 		if (X509_cmp(sk_X509_value(all, i), x) == 0)
@@ -114,7 +128,7 @@ int certificate_with_root(struct str cert, struct str ca, struct buf *out, struc
 		buf_addc(out, '\n');
 	for (int i = 0; i < sk_X509_num(way); i++) {
 		X509 *x = sk_X509_value(way, i);
-		int rc = has(chain, x) ? 0 : append(x, out, err);
+		int rc = certificate_is_among(x, chain) ? 0 : certificate_append(x, out, err);
 		if (rc < 0)
 			return rc;
 	}

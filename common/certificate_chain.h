@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include <openssl/bio.h>
@@ -28,6 +29,12 @@ int certificate_with_root(struct str cert, struct str ca, struct buf *out, struc
 // All certificates in a text, new; NULL where there is none, or more than CERTIFICATE_CHAIN_MAX, or a damaged one.
 STACK_OF(X509) * certificates_read(struct str pem) __attribute__((warn_unused_result));
 bool certificate_is_self_signed(X509 *x) __attribute__((nonnull));
+// Since 1970; 0 for no time at all.
+int64_t certificate_seconds(const ASN1_TIME *t) __attribute__((nonnull));
+// Appends it as PEM. -EFBIG: there is no room.
+int certificate_append(X509 *x, struct buf *out, struct error *err) __attribute__((warn_unused_result, nonnull));
+// Whether it is among them; `all` may be NULL.
+bool certificate_is_among(const X509 *x, const STACK_OF(X509) * all) __attribute__((nonnull(1)));
 
 // Reads s, which must outlive it. At most INT_MAX bytes.
 static inline BIO *bio_of(struct str s)

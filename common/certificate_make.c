@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/bn.h>
@@ -14,10 +15,14 @@
 
 #include "common/certificate_chain.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/kube_name.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define SKEW_S ((int64_t)5 * 60)
 #define SERIAL_BITS 127 // positive, and never twice
+#define SERVING_NAME_MAX 32
+#define SERVING_EXTENSION_MAX ((size_t)SERVING_HOSTS_MAX * 300)
 
 static void free_key(EVP_PKEY **key)
 {
@@ -88,33 +93,37 @@ static bool set_serial(X509 *cert)
 	return ok;
 }
 
-static bool set_name(X509 *cert, const char *name)
+static bool set_name(X509 *cert, X509 *issuer, const char *name)
 {
 	X509_NAME *subject = X509_get_subject_name(cert);
 	return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) == 1 &&
-		   X509_set_issuer_name(cert, subject) == 1;
+		   X509_set_issuer_name(cert, X509_get_subject_name(issuer)) == 1;
 }
 
-static bool extend(X509 *cert, int nid, const char *value)
+static bool extend(X509 *cert, X509 *issuer, int nid, const char *value)
 {
 	X509V3_CTX ctx;
 	X509V3_set_ctx_nodb(&ctx);
-	X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
 	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
 	bool ok = e != NULL && X509_add_ext(cert, e, -1) == 1;
 	X509_EXTENSION_free(e);
 	return ok;
 }
 
-// No keyUsage: OpenSSL before 3.0 takes a certificate that has one without keyCertSign for no root of its own.
-static bool fill(X509 *cert, EVP_PKEY *key, const char *name, int64_t now_s, unsigned days)
+// All but what a certificate is for. issuer: itself where it is self-signed.
+static bool fill(X509 *cert, EVP_PKEY *key, X509 *issuer, const char *name, int64_t from_s, int64_t to_s)
 {
-	int64_t from = now_s - SKEW_S;
 	return X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
-		   ASN1_TIME_set(X509_getm_notBefore(cert), from) != NULL &&
-		   ASN1_TIME_set(X509_getm_notAfter(cert), now_s + days * DAY_S) != NULL && X509_set_pubkey(cert, key) == 1 &&
-		   set_name(cert, name) && extend(cert, NID_basic_constraints, "critical,CA:FALSE") &&
-		   extend(cert, NID_subject_key_identifier, "hash") && X509_sign(cert, key, EVP_sha256()) > 0;
+		   ASN1_TIME_set(X509_getm_notBefore(cert), from_s) != NULL &&
+		   ASN1_TIME_set(X509_getm_notAfter(cert), to_s) != NULL && X509_set_pubkey(cert, key) == 1 &&
+		   set_name(cert, issuer, name) && extend(cert, issuer, NID_subject_key_identifier, "hash");
+}
+
+// No keyUsage: OpenSSL before 3.0 takes a certificate that has one without keyCertSign for no root of its own.
+static bool sign_signer(X509 *cert, EVP_PKEY *key)
+{
+	return extend(cert, cert, NID_basic_constraints, "critical,CA:FALSE") && X509_sign(cert, key, EVP_sha256()) > 0;
 }
 
 int certificate_make_signer(const char *name, int64_t now_s, unsigned days, struct buf *key, struct buf *cert,
@@ -131,10 +140,86 @@ int certificate_make_signer(const char *name, int64_t now_s, unsigned days, stru
 	X509 *x CLEANUP(free_cert) = X509_new();
 	if (k == NULL || x == NULL)
 		return openssl_error(err, "make a key on P-256");
-	if (!fill(x, k, name, now_s, days))
+	if (!fill(x, k, x, name, now_s - SKEW_S, now_s + days * DAY_S) || !sign_signer(x, k))
 		return openssl_error(err, "make the token signer's certificate");
 	int r = write_private(k, key, err);
 	return r < 0 ? r : write_cert(x, cert, err);
+}
+
+// ---- A server, and the CA that signs it alone
+
+// "PREFIXhost,PREFIXhost", as extensions are written.
+static void list_hosts(const struct serving_request *r, const char *prefix, struct buf *out)
+{
+	for (size_t i = 0; i < r->nhosts; i++)
+		buf_addf(out, "%s%s%s", i > 0 ? "," : "", prefix, r->hosts[i]);
+}
+
+// A distinct name for each, as several are trusted together: who looks at a bundle can tell them apart.
+static bool make_ca(const struct serving_request *r, X509 *ca, EVP_PKEY *key)
+{
+	CLEANUP_BUF struct buf names = BUF_INIT(SERVING_EXTENSION_MAX);
+	char since[CLOCK_TEXT_MAX];
+	char name[SIGNER_NAME_MAX + 1];
+	clock_text(r->now_s * 1000 * 1000, 0, since);
+	(void)snprintf(name, sizeof(name), "%s CA %s", r->name, since);
+	buf_addz(&names, "critical,");
+	list_hosts(r, "permitted;DNS:", &names);
+	return buf_ok(&names) && fill(ca, key, ca, name, r->now_s - SERVING_BACKDATE_S, r->now_s + r->life_s) &&
+		   extend(ca, ca, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+		   extend(ca, ca, NID_key_usage, "critical,keyCertSign") &&
+		   extend(ca, ca, NID_name_constraints, buf_z(&names)) && X509_sign(ca, key, EVP_sha256()) > 0;
+}
+
+static bool make_server(const struct serving_request *r, X509 *cert, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key)
+{
+	CLEANUP_BUF struct buf names = BUF_INIT(SERVING_EXTENSION_MAX);
+	list_hosts(r, "DNS:", &names);
+	return buf_ok(&names) && fill(cert, key, ca, r->name, r->now_s - SERVING_BACKDATE_S, r->now_s + r->life_s) &&
+		   extend(cert, ca, NID_basic_constraints, "critical,CA:FALSE") &&
+		   extend(cert, ca, NID_key_usage, "critical,digitalSignature") &&
+		   extend(cert, ca, NID_ext_key_usage, "serverAuth") &&
+		   extend(cert, ca, NID_authority_key_identifier, "keyid:always") &&
+		   extend(cert, ca, NID_subject_alt_name, buf_z(&names)) && X509_sign(cert, ca_key, EVP_sha256()) > 0;
+}
+
+static int check_request(const struct serving_request *r, struct error *err)
+{
+	size_t n = strlen(r->name);
+	if (n == 0 || n > SERVING_NAME_MAX)
+		return error_set(err, EINVAL, "the server's name \"%.80s\" has %zu bytes: use 1 to %d", r->name, n,
+						 SERVING_NAME_MAX);
+	if (r->life_s < 1 || r->life_s > SERVING_LIFE_MAX_S)
+		return error_set(err, EINVAL, "a serving certificate can't live for %lld seconds: use 1 to %lld",
+						 (long long)r->life_s, (long long)SERVING_LIFE_MAX_S);
+	if (r->nhosts == 0 || r->nhosts > SERVING_HOSTS_MAX)
+		return error_set(err, EINVAL, "a serving certificate can't be for %zu hosts: use 1 to %d", r->nhosts,
+						 SERVING_HOSTS_MAX);
+	for (size_t i = 0; i < r->nhosts; i++)
+		if (!is_subdomain(r->hosts[i]))
+			return error_set(err, EINVAL, "a serving certificate can't be for \"%.253s\", which is no DNS name",
+							 r->hosts[i]);
+	return 0;
+}
+
+int certificate_make_serving(const struct serving_request *request, struct buf *key, struct buf *cert, struct buf *ca,
+							 struct error *err)
+{
+	int rc = check_request(request, err);
+	if (rc < 0)
+		return rc;
+	EVP_PKEY *ca_key CLEANUP(free_key) = EVP_EC_gen("P-256");
+	EVP_PKEY *k CLEANUP(free_key) = EVP_EC_gen("P-256");
+	X509 *a CLEANUP(free_cert) = X509_new();
+	X509 *x CLEANUP(free_cert) = X509_new();
+	if (ca_key == NULL || k == NULL || a == NULL || x == NULL)
+		return openssl_error(err, "make a key on P-256");
+	if (!make_ca(request, a, ca_key) || !make_server(request, x, k, a, ca_key))
+		return openssl_error(err, "make a serving certificate");
+	rc = write_private(k, key, err);
+	if (rc == 0)
+		rc = write_cert(x, cert, err);
+	return rc < 0 ? rc : write_cert(a, ca, err);
 }
 
 // ---- The admin, and any key

@@ -22,6 +22,22 @@
 int certificate_make_signer(const char *name, int64_t now_s, unsigned days, struct buf *key, struct buf *cert,
 							struct error *err) __attribute__((warn_unused_result, nonnull));
 
+#define SERVING_BACKDATE_S ((int64_t)60 * 60) // before now, from which on a serving certificate is valid: clocks differ
+#define SERVING_LIFE_MAX_S ((int64_t)3650 * 24 * 60 * 60)
+#define SERVING_HOSTS_MAX 16
+
+struct serving_request {
+	const char *name;         // its common name, and the beginning of the CA's: 1 to 32 bytes of UTF-8
+	const char *const *hosts; // DNS names that it is good for; 1 to SERVING_HOSTS_MAX
+	size_t nhosts;
+	int64_t now_s, life_s; // it and its CA are valid until now + life; 1 to SERVING_LIFE_MAX_S
+};
+
+// A server's certificate on P-256 with a CA of its own, all in PEM, the key as PKCS#8. The CA can sign for these names
+// only, and its key is wiped before this returns: it never signs anything else.
+int certificate_make_serving(const struct serving_request *request, struct buf *key, struct buf *cert, struct buf *ca,
+							 struct error *err) __attribute__((warn_unused_result, nonnull));
+
 // An Ed25519 key pair, which Trustee checks the admin's requests with: PKCS#8 and SubjectPublicKeyInfo in PEM.
 int certificate_make_admin_keys(struct buf *private_key, struct buf *public_key, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
