@@ -72,6 +72,7 @@ def suites(python):
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
     yield "e2e/kbs-render", [system, "tests/e2e/test_kbs_render.py"], 300
     yield "e2e/trustee-crds", [system, "tests/e2e/test_trustee_crds.py", "build/bin/coco-webhook"], 300
+    yield "e2e/certificates", [system, "tests/e2e/test_certificates.py", "build/bin/coco-webhook"], 900
     render = [f"build/bin/{program}" for program in ("coco-controller", "cocopipe")]
     yield "e2e/render", [system, "tests/e2e/test_render.py", *render], 600
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]

@@ -7,17 +7,21 @@
 #include <unistd.h>
 
 #include "common/catalog_feed.h"
+#include "common/certificate_make.h"
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/footprint.h"
 #include "common/kube/session.h"
+#include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/names.h"
 #include "common/options.h"
+#include "common/secret.h"
 #include "common/stop_signals.h"
 #include "common/version.h"
 #include "webhook/serve.h"
+#include "webhook/serving_certificates.h"
 
 #define PEM_MAX ((size_t)256 * 1024)
 #define TICK_MS 250
@@ -30,11 +34,16 @@
 #define BODIES_MAX ((size_t)24 * 1024 * 1024)
 #define CONNECTIONS_MAX 1000
 #define STOP_GRACE_MS 10000
+#define PLACEHOLDER_LIFE_S (24 * 60 * 60)
 
 static const char *arg_listen = "0.0.0.0:9443";
 static const char *arg_plain_listen = "0.0.0.0:8080";
 static const char *arg_tls_cert = "/etc/coco-webhook/tls/tls.crt";
 static const char *arg_tls_key = "/etc/coco-webhook/tls/tls.key";
+static const char *arg_tls_secret;
+static const char *arg_service = "coco-webhook";
+static const char *arg_webhook_configuration = "coco-webhook";
+static const char *arg_certificate_life = "90d";
 static const char *arg_kubeconfig;
 static const char *arg_profiles;
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
@@ -46,6 +55,20 @@ static const struct option_spec options[] = {
 	{"listen", 0, "HOST:PORT", "COCO_LISTEN", "where admission is served, over TLS", &arg_listen, NULL, NULL, NULL},
 	{"plain-listen", 0, "HOST:PORT", "COCO_PLAIN_LISTEN", "where /healthz, /readyz and /metrics are", &arg_plain_listen,
 	 NULL, NULL, NULL},
+	{"tls-secret", 0, "NAME", "COCO_TLS_SECRET",
+	 "Secret of the system namespace in which the certificate is kept that the webhook makes for itself, renews, and "
+	 "has "
+	 "the API server trust; in place of --tls-cert and --tls-key",
+	 &arg_tls_secret, NULL, NULL, NULL},
+	{"service", 0, "NAME", "COCO_SERVICE", "the webhook's Service, which that certificate is for", &arg_service, NULL,
+	 NULL, NULL},
+	{"webhook-configuration", 0, "NAME", "COCO_WEBHOOK_CONFIGURATION",
+	 "MutatingWebhookConfiguration and ValidatingWebhookConfiguration whose caBundle is written then",
+	 &arg_webhook_configuration, NULL, NULL, NULL},
+	{"certificate-life", 0, "TIME", "COCO_CERTIFICATE_LIFE",
+	 "how long such a certificate is good for, such as 90d, 12h, 30m or 90s; another is used when a third of that is "
+	 "left",
+	 &arg_certificate_life, NULL, NULL, NULL},
 	{"tls-cert", 0, "FILE", "COCO_TLS_CERT", "certificate chain, PEM; read again when it changes", &arg_tls_cert, NULL,
 	 NULL, NULL},
 	{"tls-key", 0, "FILE", "COCO_TLS_KEY", "its private key, PEM", &arg_tls_key, NULL, NULL, NULL},
@@ -138,9 +161,19 @@ static bool in_pod(void)
 	return host != NULL && host[0] != '\0' && access(KUBE_SERVICE_ACCOUNT_FOLDER "/token", R_OK) == 0;
 }
 
+static bool own_certificates(void)
+{
+	return arg_tls_secret != NULL && arg_tls_secret[0] != '\0';
+}
+
 static int start_feed(struct program *p, struct error *err)
 {
 	bool cluster = arg_kubeconfig != NULL || in_pod();
+	if (!cluster && own_certificates())
+		return error_set(err, EINVAL,
+						 "--tls-secret %s needs an API server: give --kubeconfig FILE (in a pod, its service account's "
+						 "token must be mounted), or a certificate in files by --tls-cert and --tls-key",
+						 arg_tls_secret);
 	if (!cluster && arg_profiles == NULL)
 		return error_set(err, EINVAL,
 						 "there is nowhere to take profiles from: give --kubeconfig FILE for an API server, or "
@@ -166,7 +199,7 @@ static int start_feed(struct program *p, struct error *err)
 	return 0;
 }
 
-// ---- Certificate
+// ---- Certificate, in files
 
 static int64_t not_after(struct str pem)
 {
@@ -181,23 +214,13 @@ static int64_t not_after(struct str pem)
 	return when;
 }
 
-static void wipe_buf(struct buf *b)
-{
-	if (b->p != NULL)
-		explicit_bzero(b->p, b->cap);
-	buf_release(b);
-}
-
 // Reads the pair, and hands it to `use`.
 static int with_certificate(struct program *p, int (*use)(struct program *, struct str, struct str, struct error *),
 							struct error *err)
 {
 	CLEANUP_BUF
 	struct buf cert = BUF_INIT(PEM_MAX);
-	CLEANUP(wipe_buf) struct buf key = BUF_INIT(PEM_MAX);
-	// Room at once: growing would leave copies of the key behind in freed memory.
-	if (buf_reserve(&key, PEM_MAX) == NULL)
-		return error_set(err, ENOMEM, "no memory for a private key");
+	CLEANUP_SECRET_BUF struct buf key = secret_buf(PEM_MAX);
 	p->cert_mark = file_mark(arg_tls_cert);
 	p->key_mark = file_mark(arg_tls_key);
 	if (file_read_regular(arg_tls_cert, &cert, err) < 0)
@@ -256,11 +279,58 @@ static int start_admission(struct program *p, struct str cert, struct str key, s
 	return p->admission != NULL ? 0 : -err->code;
 }
 
+// ---- Certificate, of our own
+
+static int take_certificate(void *ctx, struct str cert, struct str key, int64_t not_after_s, struct error *err)
+{
+	struct program *p = ctx;
+	int rc = serving_replace_certificate(&p->serving, cert, key, err);
+	if (rc == 0)
+		serve_note_certificate(not_after_s);
+	return rc;
+}
+
+// The port is open from the start, so that one that can't be had is told of at once. Until there is a certificate that the
+// API server trusts, which sends nothing before, one is shown that nobody trusts.
+static int start_with_placeholder(struct program *p, struct error *err)
+{
+	CLEANUP_SECRET_BUF struct buf key = secret_buf(KEY_PEM_MAX);
+	CLEANUP_BUF struct buf cert = BUF_INIT(PEM_MAX);
+	CLEANUP_BUF struct buf ca = BUF_INIT(PEM_MAX);
+	const struct serving_request request = {.name = "coco-webhook",
+											.hosts = &arg_service,
+											.nhosts = 1,
+											.now_s = clock_wall_ms(&clock_real) / 1000,
+											.life_s = PLACEHOLDER_LIFE_S};
+	int rc = certificate_make_serving(&request, &key, &cert, &ca, err);
+	return rc < 0 ? rc : start_admission(p, buf_str(&cert), buf_str(&key), err);
+}
+
+static int start_with_own_certificates(struct program *p, struct error *err)
+{
+	int rc = start_with_placeholder(p, err);
+	if (rc < 0)
+		return rc;
+	struct serving_certificates_config config = {.names = {.ns = arg_system_namespace,
+														   .service = arg_service,
+														   .secret = arg_tls_secret,
+														   .configuration = arg_webhook_configuration},
+												 .client = p->session.client,
+												 .informers = p->session.informers,
+												 .clock = &clock_real,
+												 .serve = take_certificate,
+												 .ctx = p};
+	if (serving_life_parse(arg_certificate_life, &config.life_s) < 0)
+		return error_set(err, EINVAL, "--certificate-life %s is no time", arg_certificate_life);
+	p->serving.certificates = serving_certificates_start(&config);
+	return 0;
+}
+
 static int start(struct program *p, struct error *err)
 {
 	int rc = start_feed(p, err);
 	if (rc == 0)
-		rc = with_certificate(p, start_admission, err);
+		rc = own_certificates() ? start_with_own_certificates(p, err) : with_certificate(p, start_admission, err);
 	if (rc < 0)
 		return rc;
 	p->plain = plain_server_start(&p->serving.plain, arg_plain_listen, err);
@@ -275,7 +345,7 @@ static int start(struct program *p, struct error *err)
 static void tick(struct program *p)
 {
 	take_up_profiles(p);
-	if (certificate_changed(p))
+	if (!own_certificates() && certificate_changed(p))
 		reload_certificate(p);
 	log_flush();
 }
@@ -311,16 +381,47 @@ static void stop(struct program *p)
 	atomic_store(&p->serving.stopping, true);
 	serving_set_admission(&p->serving, NULL);
 	http_server_stop(p->admission, STOP_GRACE_MS);
-	http_server_stop(p->plain, 0);
+	http_server_stop(p->plain, 0); // which asks for readiness up to here
 	kube_session_stop(&p->session);
+	serving_certificates_stop(p->serving.certificates);
 	catalog_feed_stop(p->feed);
 	kube_session_close(&p->session);
 	catalog_store_put(&p->serving.store, NULL);
 }
 
+static bool good_name(const char *option, const char *name, bool good)
+{
+	if (!good)
+		fprintf(stderr, "coco-webhook: %s \"%s\" can't be the name of that; use lower-case letters, digits and '-'\n",
+				option, name);
+	return good;
+}
+
+static bool good_life(void)
+{
+	int64_t unused = 0;
+	if (serving_life_parse(arg_certificate_life, &unused) == 0)
+		return true;
+	fprintf(
+		stderr,
+		"coco-webhook: --certificate-life \"%s\" is no time between %d seconds and ten years; use a number with d, h, "
+		"m or s, such as 90d\n",
+		arg_certificate_life, SERVING_LIFE_MIN_S);
+	return false;
+}
+
+static bool good_certificate_arguments(void)
+{
+	return !own_certificates() ||
+		   (good_name("--tls-secret", arg_tls_secret, is_subdomain(arg_tls_secret)) &&
+			good_name("--service", arg_service, is_dns_label(arg_service)) &&
+			good_name("--webhook-configuration", arg_webhook_configuration, is_subdomain(arg_webhook_configuration)) &&
+			good_life());
+}
+
 static bool good_arguments(void)
 {
-	return option_log_level("coco-webhook", arg_log_level) &&
+	return good_certificate_arguments() && option_log_level("coco-webhook", arg_log_level) &&
 		   option_namespace("coco-webhook", "--system-namespace", arg_system_namespace) &&
 		   option_number("coco-webhook", "--threads", arg_threads, 1, 16) &&
 		   option_number("coco-webhook", "--drain", arg_drain, 0, 300);
@@ -346,6 +447,8 @@ int main(int argc, char **argv)
 	// Before any thread, so that none but run() gets these.
 	CLEANUP_CLOSE int signals = stop_signals_open(&err);
 	serve_register_metrics();
+	if (own_certificates())
+		serving_certificates_register_metrics();
 	struct program p = {.serving = SERVING_INIT};
 	serving_init_plain(&p.serving);
 	int rc = signals < 0 ? signals : start(&p, &err);

@@ -9,6 +9,7 @@
 #include "common/metrics.h"
 #include "common/names.h"
 #include "common/told.h"
+#include "webhook/serving_certificates.h"
 #include "webhook/trustee_lookup.h"
 
 // The webhook configurations give us 3 s, and a lookup may take CATALOG_LOOKUP_MS of them. A lookup that begins later is one
@@ -326,7 +327,7 @@ static const char *not_ready(void *ctx)
 	bool loaded = catalog != NULL;
 	catalog_unref(catalog);
 	if (loaded)
-		return NULL;
+		return s->certificates != NULL ? serving_certificates_waits_for(s->certificates) : NULL;
 	const char *waits_for = atomic_load(&s->waits_for);
 	return waits_for != NULL ? waits_for : "profiles are not loaded yet";
 }
@@ -336,6 +337,15 @@ void serving_set_admission(struct serving *s, struct http_server *admission)
 	(void)pthread_mutex_lock(&s->admission_lock);
 	s->admission = admission;
 	(void)pthread_mutex_unlock(&s->admission_lock);
+}
+
+int serving_replace_certificate(struct serving *s, struct str cert, struct str key, struct error *err)
+{
+	(void)pthread_mutex_lock(&s->admission_lock);
+	int rc = s->admission != NULL ? http_server_set_certificate(s->admission, cert, key, err)
+								  : error_set(err, ECANCELED, "the admission server has stopped");
+	(void)pthread_mutex_unlock(&s->admission_lock);
+	return rc;
 }
 
 static void bring_metrics_up_to_date(void *ctx, struct buf *out)

@@ -14,6 +14,7 @@
 #include "webhook/handle.h"
 
 struct serving;
+struct serving_certificates;
 
 // One path of the admission port.
 struct entrance {
@@ -30,8 +31,9 @@ struct serving {
 	// For its numbers in /metrics; NULL while it doesn't run. The lock keeps it from being stopped under a reader.
 	pthread_mutex_t admission_lock;
 	struct http_server *admission;
-	struct plain_server plain;            // filled by serving_init_plain
-	struct entrance entrances[ENDPOINTS]; // filled by serve_admission_routes
+	struct serving_certificates *certificates; // NULL: they are in files
+	struct plain_server plain;                 // filled by serving_init_plain
+	struct entrance entrances[ENDPOINTS];      // filled by serve_admission_routes
 };
 
 #define SERVING_INIT                                                             \
@@ -40,6 +42,9 @@ struct serving {
 	}
 
 void serving_set_admission(struct serving *s, struct http_server *admission) __attribute__((nonnull(1)));
+// From the next handshake on, this certificate. -ECANCELED: the admission server doesn't run (any more).
+int serving_replace_certificate(struct serving *s, struct str cert, struct str key, struct error *err)
+	__attribute__((warn_unused_result, nonnull));
 
 // Room for the admission server's routes.
 #define ROUTES_MAX ENDPOINTS
