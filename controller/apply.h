@@ -8,7 +8,7 @@
 #include "common/error.h"
 #include "common/kube/client.h"
 
-#define APPLY_LANES 4 // requests at a time; compare KUBE_HANDLES_MAX
+#define APPLY_LANES 8 // requests at a time; compare KUBE_HANDLES_MAX
 
 struct apply_item {
 	const struct kube_resource *resource;

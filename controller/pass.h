@@ -25,6 +25,7 @@ struct pass {
 	json_t *read; // "ConfigMap/name" -> the version whose content was rendered again
 	char *host;   // new: that the TrusteeConfig's certificate was rendered for; or NULL
 	bool host_is_service;
+	json_t *planned;                  // "Kind/name" -> digested objects that are about to be applied; or NULL
 	json_t *versions;                 // of what was read and written
 	json_t *secrets;                  // names of those that were read
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each
@@ -46,6 +47,9 @@ int pass_refused(struct pass *p, int rc, const struct error *err) __attribute__(
 // Brings objects from..to of what was rendered to the API server, where they aren't so already.
 int pass_sync(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner, int policy,
 			  struct error *err) __attribute__((warn_unused_result, nonnull));
+// Whether it was applied for the owner once: what isn't there any more was deleted.
+bool pass_was_applied(const json_t *owner, const struct kube_resource *res, const char *name)
+	__attribute__((nonnull(2, 3)));
 // They are still wanted, and stay as they are for now.
 void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner)
 	__attribute__((nonnull));

@@ -52,6 +52,9 @@ static void gather_name(void *ctx, const struct kube_resource *res, const char *
 		(void)json_object_set_new(x->pass->secrets, name, json_null());
 	if (res != &KUBE_CONFIG_MAPS)
 		return;
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	if (json_object_get(x->pass->planned, id) != NULL)
+		return;
 	json_t *live = view_get(x->pass->t->view, res, x->pass->ns, name);
 	const char *manager = live != NULL ? kube_label(live, LABEL_MANAGED_BY) : NULL;
 	if (manager == NULL || strcmp(manager, MANAGED_BY) != 0)
@@ -65,8 +68,10 @@ static void gather_object(void *ctx, const struct kube_resource *res, const char
 	json_t *object = NULL;
 	if (x->rc < 0)
 		return;
-	x->rc = view_digest(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
 	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	object = json_incref(json_object_get(x->pass->planned, id));
+	if (object == NULL)
+		x->rc = view_digest(x->pass->t->view, res, x->pass->ns, name, &object, x->err);
 	// Others' claims aren't followed: pods tell where one isn't there.
 	if (object == NULL && res == &KUBE_PVCS)
 		object = json_pack("{s:{s:s}}", "metadata", "name", name);

@@ -108,12 +108,16 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 	struct trustee_status_input in = *about;
 	in.object = object;
 	in.objects = object == p->tc ? p->tc_objects : p->kbs_objects;
+	// That it starts, the TrusteeConfig says.
+	bool starting = trustee_is_starting(&in);
+	if (starting && !tell && status_condition(object, "Ready") == NULL)
+		return 0;
 	json_t *status = trustee_status(&in);
 	if (status == NULL)
 		return 0;
 	int rc = write_status(p, res, object, status, err);
 	if (rc == 0 && tell)
-		tell_ready(p, object, status, trustee_is_starting(&in));
+		tell_ready(p, object, status, starting);
 	json_decref(status);
 	return rc;
 }

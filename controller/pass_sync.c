@@ -74,10 +74,9 @@ static void note_object(struct pass *p, const json_t *owner, const struct render
 		(void)json_array_append_new(objects, json_string(id));
 }
 
-// What was applied once and isn't there any more was deleted.
-static bool was_applied(const json_t *owner, const struct rendered_object *want)
+bool pass_was_applied(const json_t *owner, const struct kube_resource *res, const char *name)
 {
-	CLEANUP_FREE char *id = xasprintf("%s/%s", want->resource->kind, want->name);
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
 	return has_text(json_object_get(json_object_get(owner, "status"), "objects"), id);
 }
 
@@ -154,7 +153,8 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 	}
 	CLEANUP_BUF struct buf where = BUF_INIT(ERROR_MSG_MAX);
 	json_t *digested = object_digest(want->object);
-	ret->verdict = drift_judge(ret->live, digested, policy, was_applied(owner, want), &where);
+	ret->verdict =
+		drift_judge(ret->live, digested, policy, pass_was_applied(owner, want->resource, want->name), &where);
 	json_decref(digested);
 	ret->where = xstrdup(buf_z(&where));
 	// What upstream had set in it may be there still, beside all that is ours.
@@ -162,7 +162,7 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 		ret->verdict = DRIFT_NEW;
 	if (ret->verdict == DRIFT_REPORT)
 		report_drift(p, ret);
-	if (ret->verdict == DRIFT_NONE || ret->live != NULL || was_applied(owner, want))
+	if (ret->verdict == DRIFT_NONE || ret->live != NULL || pass_was_applied(owner, want->resource, want->name))
 		note_object(p, owner, want);
 	return 0;
 }
@@ -172,7 +172,7 @@ void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to,
 	for (size_t i = from; i < to; i++) {
 		const struct rendered_object *want = &r->v[i];
 		json_auto_t *live = view_get(p->t->view, want->resource, p->ns, want->name);
-		if (live != NULL || was_applied(owner, want))
+		if (live != NULL || pass_was_applied(owner, want->resource, want->name))
 			note_object(p, owner, want);
 	}
 }

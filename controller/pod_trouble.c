@@ -256,6 +256,11 @@ static void trouble_of_deployment(struct search *s)
 						foreign(json_text(failure, "message"), room)));
 }
 
+static bool is_available(const json_t *deployment)
+{
+	return json_integer_value(json_object_get(json_object_get(deployment, "status"), "availableReplicas")) > 0;
+}
+
 void pod_trouble_find(const struct pod_trouble_input *in, struct pod_trouble *ret)
 {
 	struct search s = {.in = in, .rank = RANK_NONE};
@@ -268,7 +273,8 @@ void pod_trouble_find(const struct pod_trouble_input *in, struct pod_trouble *re
 		trouble_of_pod(&s);
 	}
 	trouble_of_deployment(&s);
-	if (in->pods != NULL && counted == 0 && s.rank == RANK_NONE)
+	// Where all of them are ready, the Deployment only hasn't said so yet.
+	if (in->pods != NULL && s.rank == RANK_NONE && (counted == 0 || !is_available(in->deployment)))
 		start(&s);
 	*ret = (struct pod_trouble){.reason = reasons[s.rank], .lasting = s.rank <= RANK_CONFIG, .message = s.message};
 }

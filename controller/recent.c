@@ -100,16 +100,18 @@ void recent_passed(struct recent *r, const struct kube_resource *res, const char
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
-void recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+bool recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now)
 {
 	CLEANUP_FREE char *key = kube_key(ns, name);
 	(void)pthread_mutex_lock(&r->lock);
 	json_t *entries = entries_of(r, res);
 	const json_t *written = json_object_get(json_object_get(entries, key), "object");
-	if (now == NULL || (written != NULL && strcmp(kube_resource_version(written), kube_resource_version(now)) == 0))
+	bool ours = written != NULL && now != NULL && same_version(kube_resource_version(written), now);
+	if (ours || now == NULL)
 		(void)json_object_del(entries, key);
 	(void)pthread_mutex_unlock(&r->lock);
+	return ours;
 }
 
 static bool is_before(const json_t *entry, const json_t *stored)

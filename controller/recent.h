@@ -6,6 +6,7 @@
 #define COCO_CONTROLLER_RECENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/clock.h"
 #include "common/kube/resource.h"
@@ -26,7 +27,8 @@ void recent_wrote(struct recent *r, const struct kube_resource *res, const char 
 void recent_passed(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				   const char *version) __attribute__((nonnull));
 // An event tells of an object: what was written is forgotten where this is it, or the object's end. now: NULL for a deletion.
-void recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+// true: it is what we wrote last, and no news.
+bool recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now) __attribute__((nonnull(1, 2, 3, 4)));
 // What counts: stored (taken, NULL for nothing), or what was written after it. New.
 json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)

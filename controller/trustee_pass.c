@@ -22,14 +22,93 @@
 
 // ---- The TrusteeConfig's objects
 
+static json_t *kbs_config_now(const struct pass *p)
+{
+	CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
+	return view_get(p->t->view, &KUBE_KBS_CONFIGS, p->ns, name);
+}
+
+static void decode_kbs(struct pass *p, bool remark)
+{
+	struct error err;
+	free(p->kbs_spec);
+	p->kbs_spec = NULL;
+	json_decref(p->kbs_counted);
+	p->kbs_counted = NULL;
+	if (p->kbs == NULL)
+		return;
+	CLEANUP_REMARKS struct remarks unheard = {0};
+	p->kbs_counted = p->tc_spec != NULL
+						 ? trustee_filter_kbs_config(p->tc, p->tc_spec, p->kbs, remark ? &p->remarks : &unheard)
+						 : json_incref(p->kbs);
+	p->kbs_spec = xcalloc(1, sizeof(*p->kbs_spec));
+	if (kbs_decode(p->kbs_counted, p->kbs_spec, &err) == 0)
+		return;
+	free(p->kbs_spec);
+	p->kbs_spec = NULL;
+	if (remark)
+		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "Invalid", "KbsConfig \"%s\": %s", kube_name(p->kbs),
+					err.msg);
+}
+
+// Takes the KbsConfig as it is now.
+static void look_at_kbs_again(struct pass *p, bool remark)
+{
+	json_t *kbs = kbs_config_now(p);
+	json_decref(p->kbs);
+	p->kbs = kbs;
+	decode_kbs(p, remark);
+}
+
+static json_t *digests_of(const struct rendered *r, size_t n)
+{
+	json_t *all = json_object();
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE char *id = xasprintf("%s/%s", r->v[i].resource->kind, r->v[i].name);
+		if (r->v[i].object != NULL)
+			(void)json_object_set_new(all, id, object_digest(r->v[i].object));
+	}
+	return all;
+}
+
+// Of a new Trustee the KbsConfig and its Deployment come first: pods are being scheduled while the rest is made, and can't
+// start before all that they mount is there. What there is to say of it, the pass says when it comes to it.
+static int begin(struct pass *p, const struct trustee_rendering *r, size_t last, struct error *err)
+{
+	int rc = pass_sync(p, &r->objects, last, r->objects.n, p->tc, p->tc_spec->hosting.drift, err);
+	if (rc < 0 || p->failed)
+		return rc;
+	struct remarks before = p->remarks;
+	p->remarks = (struct remarks){0};
+	look_at_kbs_again(p, /* remark= */ false);
+	p->planned = digests_of(&r->objects, last);
+	rc = p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
+	json_decref(p->planned);
+	p->planned = NULL;
+	if (p->failed)
+		remarks_append(&before, &p->remarks);
+	remarks_release(&p->remarks);
+	p->remarks = before;
+	return rc < 0 ? rc : 0;
+}
+
+// One whose KbsConfig was deleted has a past: objects that are there may not be as they were rendered.
+static bool is_new(const struct pass *p)
+{
+	CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
+	return p->kbs == NULL && !pass_was_applied(p->tc, &KUBE_KBS_CONFIGS, name);
+}
+
 static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct error *err)
 {
 	size_t n = r->objects.n;
 	size_t last = n > 0 && r->objects.v[n - 1].resource == &KUBE_KBS_CONFIGS ? n - 1 : n;
 	int policy = p->tc_spec->hosting.drift;
-	int rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
-	// What the KbsConfig names is there before it is. Where something was refused, it stays as it is, and with it the pods: they
-	// aren't replaced by some that have only half of what is new.
+	int rc = is_new(p) ? begin(p, r, last, err) : 0;
+	if (rc == 0)
+		rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
+	// What the KbsConfig names is there before it changes. Where something was refused, it stays as it is, and with it the pods:
+	// they aren't replaced by some that have only half of what is new.
 	if (rc == 0 && !p->failed)
 		rc = pass_sync(p, &r->objects, last, n, p->tc, policy, err);
 	else if (rc == 0)
@@ -52,12 +131,6 @@ static void keep_rendering(struct pass *p, struct trustee_rendering *r, size_t r
 	s->look_again_s = r->look_again_s;
 	free(s->ca);
 	s->ca = TAKE_PTR(r->ca);
-}
-
-static json_t *kbs_config_now(const struct pass *p)
-{
-	CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(p->tc), KBS_CONFIG_SUFFIX);
-	return view_get(p->t->view, &KUBE_KBS_CONFIGS, p->ns, name);
 }
 
 static json_t *generation_of(const json_t *object)
@@ -198,29 +271,6 @@ static bool has_older_rival(struct pass *p)
 	return trustee_has_older_rival(p->object, others, &p->remarks);
 }
 
-static void decode_kbs(struct pass *p, bool remark)
-{
-	struct error err;
-	free(p->kbs_spec);
-	p->kbs_spec = NULL;
-	json_decref(p->kbs_counted);
-	p->kbs_counted = NULL;
-	if (p->kbs == NULL)
-		return;
-	CLEANUP_REMARKS struct remarks unheard = {0};
-	p->kbs_counted = p->tc_spec != NULL
-						 ? trustee_filter_kbs_config(p->tc, p->tc_spec, p->kbs, remark ? &p->remarks : &unheard)
-						 : json_incref(p->kbs);
-	p->kbs_spec = xcalloc(1, sizeof(*p->kbs_spec));
-	if (kbs_decode(p->kbs_counted, p->kbs_spec, &err) == 0)
-		return;
-	free(p->kbs_spec);
-	p->kbs_spec = NULL;
-	if (remark)
-		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_SPEC, "Invalid", "KbsConfig \"%s\": %s", kube_name(p->kbs),
-					err.msg);
-}
-
 static bool decode_trustee(struct pass *p)
 {
 	struct error err;
@@ -242,14 +292,13 @@ static int make(struct pass *p, struct error *err)
 	if (!good)
 		return 0;
 	if (p->tc != NULL) {
-		p->host = pass_expected_host(p, &p->host_is_service);
+		// What no certificate is made for, needn't be rendered again when it is known.
+		if (p->tc_spec->https_secret != NULL)
+			p->host = pass_expected_host(p, &p->host_is_service);
 		int rc = do_trustee(p, err);
 		if (rc < 0)
 			return rc;
-		json_t *kbs = kbs_config_now(p);
-		json_decref(p->kbs);
-		p->kbs = kbs;
-		decode_kbs(p, true);
+		look_at_kbs_again(p, /* remark= */ true);
 	}
 	return p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
 }

@@ -179,10 +179,9 @@ static bool is_resource_of_ours(const struct kube_resource *res)
 	return res == &KUBE_TRUSTEE_CONFIGS || res == &KUBE_KBS_CONFIGS;
 }
 
-static void on_changed(void *ctx, const struct kube_resource *res, const json_t *old_object, const json_t *new_object)
+static void on_changed(void *ctx, const struct kube_resource *res, const json_t *object, bool gone)
 {
 	struct trustees *t = ctx;
-	const json_t *object = new_object != NULL ? new_object : old_object;
 	const char *ns = kube_namespace(object);
 	const char *kbs_config = res == &KUBE_PODS ? kube_annotation(object, ANNOTATION_KBS_CONFIG) : NULL;
 	if (res == &KUBE_TRUSTEE_CONFIGS)
@@ -198,7 +197,7 @@ static void on_changed(void *ctx, const struct kube_resource *res, const json_t 
 	// Whatever labels it has: Helm, for one, calls its releases instances too.
 	if (res == &KUBE_CONFIG_MAPS && !rendered_is_ours(object))
 		look_at_all_states(t, reads_config_map, object);
-	if (is_resource_of_ours(res) && new_object == NULL)
+	if (is_resource_of_ours(res) && gone)
 		look_at_namespace(t, ns);
 }
 

@@ -42,6 +42,21 @@ struct kind {
 //
 // A tree takes ten times the memory of its text: what is stored is the text, with as much around it as a store needs.
 
+static bool is_own(const json_t *object)
+{
+	return json_text_is(object, "kind", KUBE_TRUSTEE_CONFIGS.kind) ||
+		   json_text_is(object, "kind", KUBE_KBS_CONFIGS.kind);
+}
+
+// Of several, in one text: uids have no spaces.
+static void note_owner(void *packed, const char *uid)
+{
+	const char *others = json_string_value(json_object_get(packed, OWNED_BY));
+	json_t *all = others != NULL ? json_sprintf("%s %s", others, uid) : json_string(uid);
+	(void)json_object_set_new(packed, OWNED_BY, all);
+}
+
+// What the indexes find it by is beside the text.
 static json_t *pack(json_t *object)
 {
 	const json_t *metadata = json_object_get(object, "metadata");
@@ -50,6 +65,11 @@ static json_t *pack(json_t *object)
 							   json_object_get(metadata, "namespace"), "uid", json_object_get(metadata, "uid"),
 							   "resourceVersion", json_object_get(metadata, "resourceVersion"), "packed", text);
 	free(text);
+	kube_index_owners(object, note_owner, packed);
+	if (kube_annotation(object, ANNOTATION_KBS_CONFIG) != NULL)
+		(void)json_object_set_new(packed, OF_KBS_CONFIG, json_string(kube_annotation(object, ANNOTATION_KBS_CONFIG)));
+	if (is_own(object))
+		(void)json_object_set_new(packed, OF_INSTANCE, json_string(trustee_instance(object)));
 	json_decref(object);
 	return packed;
 }
@@ -139,30 +159,33 @@ struct view {
 
 // ---- Indexes
 
+static void emit_beside(const json_t *packed, const char *index, void (*emit)(void *emit_ctx, const char *value),
+						void *emit_ctx)
+{
+	const char *value = json_string_value(json_object_get(packed, index));
+	if (value == NULL)
+		return;
+	CLEANUP_FREE char *key = kube_key(kube_namespace(packed), value);
+	emit(emit_ctx, key);
+}
+
 static void index_pods(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
 {
-	json_auto_t *pod = unpack(packed);
-	const char *name = kube_annotation(pod, ANNOTATION_KBS_CONFIG);
-	if (name == NULL)
-		return;
-	CLEANUP_FREE char *key = kube_key(kube_namespace(pod), name);
-	emit(emit_ctx, key);
+	emit_beside(packed, OF_KBS_CONFIG, emit, emit_ctx);
 }
 
 static void index_instances(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
 {
-	json_auto_t *object = unpack(packed);
-	if (!json_text_is(object, "kind", KUBE_TRUSTEE_CONFIGS.kind) &&
-		!json_text_is(object, "kind", KUBE_KBS_CONFIGS.kind))
-		return;
-	CLEANUP_FREE char *key = kube_key(kube_namespace(object), trustee_instance(object));
-	emit(emit_ctx, key);
+	emit_beside(packed, OF_INSTANCE, emit, emit_ctx);
 }
 
 static void index_owners(const json_t *packed, void (*emit)(void *emit_ctx, const char *value), void *emit_ctx)
 {
-	json_auto_t *object = unpack(packed);
-	kube_index_owners(object, emit, emit_ctx);
+	const char *uids = json_string_value(json_object_get(packed, OWNED_BY));
+	CLEANUP_FREE char *copy = xstrdup(uids != NULL ? uids : "");
+	char *rest = copy;
+	for (const char *uid = strtok_r(copy, " ", &rest); uid != NULL; uid = strtok_r(NULL, " ", &rest))
+		emit(emit_ctx, uid);
 }
 
 static const struct kube_index indexes[] = {
@@ -198,12 +221,13 @@ static void on_changed(void *ctx, const char *key, const json_t *old_object, con
 	struct view *v = f->view;
 	(void)key;
 	const json_t *any = new_object != NULL ? new_object : old_object;
-	recent_heard(v->recent, f->resource, kube_namespace(any), kube_name(any), new_object);
+	bool ours = recent_heard(v->recent, f->resource, kube_namespace(any), kube_name(any), new_object);
 	if (f->resource == &KUBE_SECRETS && new_object == NULL)
 		forget_secret(v, kube_namespace(any), kube_name(any));
-	json_auto_t *unpacked_old = unpack(old_object);
-	json_auto_t *unpacked_new = unpack(new_object);
-	v->config.changed(v->config.ctx, f->resource, unpacked_old, unpacked_new);
+	if (ours)
+		return;
+	json_auto_t *object = unpack(any);
+	v->config.changed(v->config.ctx, f->resource, object, new_object == NULL);
 }
 
 static void on_synced(void *ctx)

@@ -26,8 +26,8 @@ struct view_config {
 	struct kube_client *client;
 	struct kube_informers *informers;
 	const struct clock *clock;
-	// An object came (old NULL), changed, or went (new NULL); on an informer's thread, quick.
-	void (*changed)(void *ctx, const struct kube_resource *res, const json_t *old_object, const json_t *new_object);
+	// An object came or changed, by another hand than ours, or (gone) went; on an informer's thread, quick.
+	void (*changed)(void *ctx, const struct kube_resource *res, const json_t *object, bool gone);
 	// What was waited for has been listed: of a namespace, or (NULL) of all.
 	void (*synced)(void *ctx, const char *ns);
 	void *ctx;

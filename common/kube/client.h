@@ -28,7 +28,7 @@
 #define KUBE_ANSWER_MAX ((size_t)64 * 1024 * 1024) // unpacked
 #define KUBE_PAGE 500                              // objects a list page, as client-go's reflector asks for
 #define KUBE_PAGES_MAX 10000                       // of one list
-#define KUBE_HANDLES_MAX 4
+#define KUBE_HANDLES_MAX 8
 #define KUBE_TRIES_MAX 6 // of one request
 
 struct kube_client_options {

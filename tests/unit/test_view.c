@@ -124,12 +124,12 @@ static struct fake_clock now;
 static struct clock clock_of_test;
 static struct view *view;
 
-static void on_changed(void *ctx, const struct kube_resource *res, const json_t *old_object, const json_t *new_object)
+static void on_changed(void *ctx, const struct kube_resource *res, const json_t *object, bool gone)
 {
 	(void)ctx;
 	(void)res;
-	(void)old_object;
-	(void)new_object;
+	(void)object;
+	(void)gone;
 }
 
 static void on_synced(void *ctx, const char *ns)
