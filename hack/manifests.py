@@ -7,6 +7,7 @@
 | file | of |
 |---|---|
 | manifests/install.yaml | manifests/overlays/single-cluster |
+| manifests/helm/coco-pipelines/templates/*.yaml | overlays that differ in who makes certificates, by hack/helm_chart.py |
 | manifests/components/crds-without-cel/kustomization.yaml | crds/ |
 
 Needs kubectl (1.21 or newer, for its kustomize) and PyYAML.
@@ -19,6 +20,8 @@ import subprocess
 import sys
 
 import yaml
+
+import helm_chart
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MANIFESTS = ROOT / "manifests"
@@ -83,6 +86,10 @@ def dump(tree):
     return yaml.dump(tree, Dumper=Dumper, sort_keys=False, width=130)
 
 
+def documents(overlay):
+    return [document for document in yaml.safe_load_all(kustomize(overlay)) if document]
+
+
 def install():
     overlay = MANIFESTS / "overlays/single-cluster"
     return (
@@ -92,10 +99,24 @@ def install():
     )
 
 
+def chart():
+    """(path, text) of the chart's templates."""
+    # openshift is for a release that doesn't serve all that single-cluster has: of it, only the certificates count.
+    base = documents(MANIFESTS / "overlays/single-cluster")
+    modes = [("self", base), ("cert-manager", documents(MANIFESTS / "overlays/cert-manager"))]
+    openshift = {helm_chart.key(d): d for d in documents(MANIFESTS / "overlays/openshift")}
+    policies = [d for d in base if d["kind"].startswith("ValidatingAdmissionPolicy")]
+    modes.append(("openshift", [*openshift.values(), *policies]))
+    head = "{{- /* " + MADE.format("manifests/overlays").strip("# \n") + " */}}\n"
+    for name, text in helm_chart.templates(modes).items():
+        yield MANIFESTS / "helm/coco-pipelines/templates" / name, head + text
+
+
 def made():
     """(path, text) of every file. Those that others are made of come first: they are written before those are made."""
     yield MANIFESTS / "components/crds-without-cel/kustomization.yaml", crds_without_cel()
     yield MANIFESTS / "install.yaml", install()
+    yield from chart()
 
 
 def main():

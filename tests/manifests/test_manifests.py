@@ -3,16 +3,14 @@
 head promises, and none has what its oldest Kubernetes doesn't serve. Needs kubectl.
 """
 
-import functools
 import pathlib
 import subprocess
 import sys
 
-import yaml
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
+from kustomize import built, key
 from tap import check, equal, main, test
 
 MANIFESTS = ROOT / "manifests"
@@ -32,18 +30,6 @@ WORKLOAD = ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccoun
 def builds():
     """(name, documents) of the base and of every overlay."""
     return [(folder.name, built(folder)) for folder in (MANIFESTS / "base", *OVERLAYS)]
-
-
-@functools.cache
-def built(folder):
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    equal((done.returncode, done.stderr), (0, ""), f"kubectl kustomize {folder.relative_to(ROOT)}")
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
-
-
-def key(document):
-    metadata = document["metadata"]
-    return document["kind"], metadata.get("namespace"), metadata["name"]
 
 
 def all_keys(node):
