@@ -45,7 +45,10 @@ int pass_refused(struct pass *p, int rc, const struct error *err)
 		return rc;
 	p->failed = true;
 	if (rc == -EPERM)
-		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_RESOURCES, "Forbidden", "%s; allow it: " GRANT, err->msg, p->ns);
+		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_RESOURCES, "Forbidden",
+					"%s; allow it: " GRANT
+					"; that is found out within five minutes, and at once when this resource is changed",
+					err->msg, p->ns);
 	else
 		remarks_add(&p->remarks, REMARK_ERROR, ABOUT_RESOURCES, "Refused", "%s", err->msg);
 	return 0;

@@ -355,24 +355,38 @@ static int nothing_on_a_page(void *ctx, const json_t *items, struct error *err)
 	return 0;
 }
 
+// Whether it may list the Secrets of the namespace; where it may not, the status says so. An informer would ask every half a
+// minute, and a RoleBinding tells nobody of itself: it is left to passes, which come ever more rarely, and after each edit.
+static int ask_for_secrets(struct pass *p, struct error *err)
+{
+	struct trustee_state *s = p->state;
+	const struct kube_selector one = {.metadata_only = true};
+	int rc = kube_list(p->t->config.client, &KUBE_SECRETS, p->ns, &one, nothing_on_a_page, NULL, NULL, NULL, err);
+	s->waits_since_ms = 0;
+	s->secrets_refused = rc < 0 && !pass_may_work_later(rc);
+	if (!s->secrets_refused)
+		return rc;
+	view_forget(p->t->view, s->key);
+	rc = pass_refused(p, rc, err);
+	const struct reach nowhere = {0};
+	return rc < 0 ? rc : pass_report(p, &nowhere, err);
+}
+
 // Secrets of the namespace aren't listed yet. When that takes long, the status says why.
 static int wait_for_secrets(struct pass *p, struct error *err)
 {
 	struct trustee_state *s = p->state;
 	int64_t now = clock_mono_ms(p->t->config.clock);
-	pass_again_in(p, LISTING_MS);
 	if (s->waits_since_ms == 0)
 		s->waits_since_ms = now;
-	if (now - s->waits_since_ms < LISTING_MS)
+	if (now - s->waits_since_ms < LISTING_MS) {
+		pass_again_in(p, LISTING_MS);
 		return 0;
-	const struct kube_selector one = {.metadata_only = true};
-	int rc = kube_list(p->t->config.client, &KUBE_SECRETS, p->ns, &one, nothing_on_a_page, NULL, NULL, NULL, err);
-	p->again_ms = REFUSED_AGAIN_MS / 10;
-	if (rc == 0)
-		return 0;
-	rc = pass_refused(p, rc, err);
-	const struct reach nowhere = {0};
-	return rc < 0 ? rc : pass_report(p, &nowhere, err);
+	}
+	int rc = ask_for_secrets(p, err);
+	if (rc == 0 && !s->secrets_refused)
+		pass_again_in(p, REFUSED_AGAIN_MS / 10);
+	return rc;
 }
 
 // What goes isn't made any more; where something keeps it, the status says what.
@@ -390,6 +404,11 @@ static int run(struct pass *p, struct error *err)
 	if (is_being_deleted(p->object))
 		return let_go(p, err);
 	p->taking_over = p->kbs != NULL && kube_annotation(p->kbs, ANNOTATION_TAKING_OVER) != NULL;
+	if (p->state->secrets_refused) {
+		rc = ask_for_secrets(p, err);
+		if (rc < 0 || p->state->secrets_refused)
+			return rc;
+	}
 	rc = view_use(p->t->view, p->state->key, p->ns, p->state->config_maps, err);
 	if (rc == 1)
 		return wait_for_secrets(p, err);

@@ -25,6 +25,7 @@ struct trustee_state {
 	json_t *objects;        // "Kind/name" of what was applied for the TrusteeConfig, but for its endpoint
 	json_t *config_maps;    // that aren't ours and are read: names
 	int64_t waits_since_ms; // for a namespace's Secrets to be listed; 0: it doesn't
+	bool secrets_refused;   // it may not list them: nothing is followed there until it may
 	unsigned refusals;      // passes in a row in which something was refused
 	json_t *secrets;        // names of those that are read; with the lock
 	bool bindings;          // with the lock

@@ -36,6 +36,8 @@ STORAGE = "/opt/confidential-containers/storage"
 HOST = "kbs.example"
 VAULT_TOKEN = "hvs.the-token-of-vault-that-nobody-may-see"
 SOON_S = 5  # for what is to be picked up at once
+DOUBLINGS = 9  # of the wait between refusals, until it is longer than a case can wait
+PATIENCE_RENEWALS = 20  # of the Lease: longer than an informer would wait before it tries again
 
 
 # ---- What a Trustee is made of
@@ -942,6 +944,33 @@ def _(world):
     equal(world.get("Deployment", ns, DEPLOYMENT), None, "the Deployment")
     world.cluster.kubectl(*shlex.split(command[1]))
     world.ready(ns, timeout=60)
+
+
+@test("where nothing is granted it asks ever more rarely, and at once when the resource is changed")
+def _(world):
+    ns = world.namespace("patient", False)
+    world.apply(trustee(ns))
+    world.says(ns, "t", "Ready", "False", "Forbidden")
+
+    def refused():
+        return [e for e in world.requests() if e.get("objectRef", {}).get("namespace") == ns and e["responseStatus"]["code"] == 403]
+
+    def change(value):
+        world.patch("TrusteeConfig", ns, "t", {"metadata": {"annotations": {"changed": value}}})
+
+    for number in range(DOUBLINGS):
+        before = len(refused())
+        change(str(number))
+        world.cluster.wait_for(lambda: len(refused()) > before, "it is tried after a change", SOON_S)
+    world.rested()
+    since = len(refused())
+    world.idle(PATIENCE_RENEWALS)
+    # A pass that was due before the last change comes all the same; what follows it is far off.
+    asked = [e["requestURI"] for e in refused()[since:]]
+    check(len(asked) <= 1, f"asked although nothing has changed: {asked}")
+    world.bind(ns)
+    change("granted")
+    world.ready(ns, timeout=SOON_S)
 
 
 # ---- Many
