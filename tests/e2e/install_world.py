@@ -46,16 +46,16 @@ def case(name):
 
 
 class InstallWorld(World):
-    """binaries: paths of the programs, by the name of their image."""
+    """binaries: paths of the programs, by the name of their image. others: as for a Node."""
 
-    def __init__(self, binaries, overlay=DEV):
-        self.binaries, self.overlay = binaries, overlay
+    def __init__(self, binaries, overlay=DEV, others="ready"):
+        self.binaries, self.overlay, self.others = binaries, overlay, others
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coco-install-"))
             self.folder = pathlib.Path(folder)
-            self.node = stack.enter_context(Node.for_cluster(folder, self.binaries, others="ready"))
+            self.node = stack.enter_context(Node.for_cluster(folder, self.binaries, self.others))
             self.cluster = self.node.cluster
             self.audited = 0  # events of the audit log that forbidden() is done with
             self.cluster.kubectl("apply", "-f", str(SAMPLES / "runtimeclass-test.yaml"))
@@ -85,6 +85,8 @@ class InstallWorld(World):
         with contextlib.suppress(ClusterError):  # what is left says more
             self.cluster.wait_for(lambda: not self.leftovers(), "nothing of ours is left", UNINSTALL_S)
         equal(self.leftovers(), [], "what is left after the uninstallation")
+        check(len(self.node.exits) >= len(DEPLOYMENTS), f"pods that ended when asked to: {self.node.exits}")
+        equal([ended for ended in self.node.exits if ended[3] != 0], [], "programs that did not end well")
         self.audited = len(self.cluster.audit())
 
     def until_created(self, made, ns, user="admin", timeout=INSTALL_S):

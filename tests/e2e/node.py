@@ -24,6 +24,7 @@ import pathlib
 import random
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -119,7 +120,7 @@ class Pod:
             self.failure = error
             for container in self.containers:
                 if container.proc:
-                    container.proc.stop(0)
+                    container.proc.kill()
 
     def _bind(self):
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE_NAME}
@@ -154,7 +155,10 @@ class Pod:
         for container in running:
             container.proc.process.terminate()
         for container in running:
-            container.proc.stop(max(0, deadline - time.monotonic()))
+            # Not stop(), which asks again: to our programs, a second SIGTERM is an order to drain no longer.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                container.proc.process.wait(max(0, deadline - time.monotonic()))
+            container.proc.kill()
             self.node.exits.append((self.ns, self.name, container.name, container.proc.process.returncode))
         if self.terminating() and not self.gone:
             options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
