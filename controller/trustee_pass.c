@@ -71,17 +71,28 @@ static json_t *digests_of(const struct rendered *r, size_t n)
 	return all;
 }
 
-// Of a new Trustee the KbsConfig and its Deployment come first: pods are being scheduled while the rest is made, and can't
-// start before all that they mount is there. What there is to say of it, the pass says when it comes to it.
-static int begin(struct pass *p, const struct trustee_rendering *r, size_t last, struct error *err)
+// ConfigMaps come first in a rendering, and the KbsConfig last.
+static size_t first_secret(const struct rendered *r)
 {
-	int rc = pass_sync(p, &r->objects, last, r->objects.n, p->tc, p->tc_spec->hosting.drift, err);
+	size_t i = 0;
+	while (i < r->n && r->v[i].resource == &KUBE_CONFIG_MAPS)
+		i++;
+	return i;
+}
+
+// Of a new Trustee, what makes the Deployment what it is comes first: the KbsConfig, which owns it, and Secrets, whose keys
+// would be others the next time. ConfigMaps are rendered the same each time: pods are being scheduled while they are made, and
+// can't start before. What there is to say of it, the pass says when it comes to it.
+static int begin(struct pass *p, const struct trustee_rendering *r, struct error *err)
+{
+	size_t first = first_secret(&r->objects);
+	int rc = pass_sync(p, &r->objects, first, r->objects.n, p->tc, p->tc_spec->hosting.drift, err);
 	if (rc < 0 || p->failed)
 		return rc;
 	struct remarks before = p->remarks;
 	p->remarks = (struct remarks){0};
 	look_at_kbs_again(p, /* remark= */ false);
-	p->planned = digests_of(&r->objects, last);
+	p->planned = digests_of(&r->objects, first);
 	rc = p->kbs_spec != NULL ? pass_kbs(p, err) : 0;
 	json_decref(p->planned);
 	p->planned = NULL;
@@ -104,7 +115,7 @@ static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct err
 	size_t n = r->objects.n;
 	size_t last = n > 0 && r->objects.v[n - 1].resource == &KUBE_KBS_CONFIGS ? n - 1 : n;
 	int policy = p->tc_spec->hosting.drift;
-	int rc = is_new(p) ? begin(p, r, last, err) : 0;
+	int rc = is_new(p) ? begin(p, r, err) : 0;
 	if (rc == 0)
 		rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
 	// What the KbsConfig names is there before it changes. Where something was refused, it stays as it is, and with it the pods:

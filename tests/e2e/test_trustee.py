@@ -200,7 +200,7 @@ def _(world):
     world.rested()
     children = world.children(ns)
     check_children(children, made, kbs, PLAIN)
-    equal(world.rollouts(ns), 0, "the rollouts after the first")
+    world.rolled(ns, 0)
     check_pod(pod_of(world, ns), MOUNTS, False)
     equal(pod_of(world, ns)["containers"][0]["env"], [{"name": "RUST_LOG", "value": "debug"}], "the environment")
     equal(kbs["spec"]["kbsSecretResources"], ["attestation-status"], "kbsSecretResources")
@@ -228,7 +228,7 @@ def _(world):
     world.rested()
     children = world.children(ns)
     check_children(children, made, kbs, PLAIN | HTTPS | TOKEN)
-    equal(world.rollouts(ns), 0, "the rollouts after the first")
+    world.rolled(ns, 0)
     check_pod(pod_of(world, ns), MOUNTS | SECRET_MOUNTS, True)
     check("env" not in pod_of(world, ns)["containers"][0], "there is an environment")
     equal(decode(children["Secret", "t-https-cert-secret"]["data"]["certificate"]), pair[0], "the certificate")
@@ -547,7 +547,7 @@ def _(world):
     world.create(tls_secret(ns, "kbs-tls", make_pair(HOST)))
     world.there("Deployment", ns, DEPLOYMENT)
     world.ready(ns, timeout=SOON_S)
-    equal(world.rollouts(ns), 0, "the rollouts after the first")
+    world.rolled(ns, 0)
 
 
 @test("a token signer of the admin's is used, and one on another curve refused")
@@ -696,7 +696,7 @@ def _(world):
         world.create(made)
     world.ready(ns, "own", "KbsConfig")
     world.rested()
-    equal(world.rollouts(ns), 0, "the rollouts after the first")
+    world.rolled(ns, 0)
     children = world.children(ns)
     equal(sorted(children), [("Deployment", DEPLOYMENT), ("Service", SERVICE)], "the objects")
     with world.rolls(ns, 1), world.heard():
@@ -985,7 +985,7 @@ def _(world):
         world.ready(ns, timeout=60)
     world.rested()
     for ns in names:
-        equal(world.rollouts(ns), 0, f"the rollouts in {ns} after the first")
+        world.rolled(ns, 0)
     writes = [e for e in world.requests() if e["verb"] in ("create", "patch", "update", "delete")]
     each = [len([e for e in writes if e.get("objectRef", {}).get("namespace") == ns]) for ns in names]
     print(f"writes of each: {min(each)} to {max(each)}")

@@ -346,7 +346,7 @@ def _(world):
     for ns in FAULTS:
         same_state(states[ns], states["untroubled"], f"made in spite of {ns}")
         check_ready_was_whole(world, ns)
-        equal(world.rollouts(ns), 0, f"the rollouts in {ns}")
+        world.rolled(ns, 0)
     # What goes, goes too.
     deletes = [rule_for(world, ns, "/secrets/", fault(), 2, "DELETE") for ns, fault in FAULTS.items()]
     for ns in FAULTS:
@@ -389,7 +389,7 @@ def _(world):
     check(now == before, "the pods were replaced by some that have half of what is new")
     world.proxy.remove_rule(rule)
     settle(world, ns)
-    equal(world.rollouts(ns), 1, "the rollouts")
+    world.rolled(ns, 1)
     check_ready_was_whole(world, ns)
 
 

@@ -11,6 +11,7 @@ are told apart by the field manager. Nothing here waits for a fixed time.
 import contextlib
 import copy
 import datetime
+import difflib
 import json
 import time
 import types
@@ -371,6 +372,15 @@ class TrusteeWorld(World):
     def rollouts(self, ns, name=DEPLOYMENT):
         return len(self.templates(ns, name)) - 1
 
+    def rolled(self, ns, count, name=DEPLOYMENT):
+        """So often the pods were replaced since the Deployment was made; shows how they differ where it isn't so."""
+        templates = self.templates(ns, name)
+        if len(templates) - 1 != count:
+            for old, new in zip(templates, templates[1:]):
+                texts = [json.dumps(one, indent=1, sort_keys=True).splitlines() for one in (old, new)]
+                print("\n".join(difflib.unified_diff(*texts, lineterm="", n=1)))
+        equal(len(templates) - 1, count, f"the rollouts of {name} in {ns}")
+
     @contextlib.contextmanager
     def rolls(self, ns, count, name=DEPLOYMENT):
         """What is done in the with statement is this many rollouts. With none, it has to wait for the end of it itself."""
@@ -378,11 +388,7 @@ class TrusteeWorld(World):
         yield
         self.cluster.wait_for(lambda: self.rollouts(ns, name) >= before + count, f"{count} rollouts in {ns}", WAIT_S)
         self.rested()
-        after = self.templates(ns, name)
-        if len(after) - 1 - before != count:
-            for one, other in zip(after[before:], after[before + 1 :]):
-                print(f"--- {json.dumps(one)}\n+++ {json.dumps(other)}")
-        equal(len(after) - 1 - before, count, f"the rollouts of {name} in {ns}")
+        self.rolled(ns, before + count, name)
 
     def requests(self, since=""):
         """The requests of the controllers, from the audit log. since: as requestReceivedTimestamp."""
