@@ -170,7 +170,7 @@ static int run(void)
 	struct es256_key *key CLEANUP_ES256_KEY = arg.key != NULL ? read_key(&err) : NULL;
 	if (key == NULL && arg.key != NULL)
 		return usage_failure(err.msg);
-	if (is("jwk"))
+	if (key != NULL && is("jwk"))
 		return print_jwk(key, &err) < 0 ? usage_failure(err.msg) : EXIT_SUCCESS;
 	return seal(key);
 }

@@ -84,10 +84,12 @@ static int unseal(struct str text, const struct es256_key *key)
 		sealed_check_kid(s.kid, &f);
 	if (tell_findings("cocopipe unseal", &f))
 		return EXIT_FAILURE;
-	if (s.kid != NULL)
+	if (s.kid != NULL) {
+		text_sanitize(s.kid);
 		(void)fprintf(stderr, "signed: kid %s\n", s.kid);
-	else
+	} else {
 		(void)fprintf(stderr, "Warning: no signature was checked\n");
+	}
 	return print_payload(s.payload, &err) < 0 ? usage_failure(err.msg) : EXIT_SUCCESS;
 }
 

@@ -70,7 +70,7 @@ void base64_encode(struct str data, struct buf *out)
 }
 
 // The six bits of a character, -1 when it is not in the alphabet, whose last two characters are given.
-static int sextet(unsigned char c, const char last[2])
+static int sextet(unsigned char c, const unsigned char last[2])
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -84,7 +84,7 @@ static int sextet(unsigned char c, const char last[2])
 struct base64_kind {
 	const char *name;
 	const char *alphabet; // in messages
-	char last[2];
+	unsigned char last[2];
 };
 
 // text without its padding, of which a length of 4n+1 can't be.

@@ -76,7 +76,7 @@ static int read_signature(struct str part, struct jws *ret, struct error *err)
 
 int jws_read(struct str text, struct jws *ret, struct error *err)
 {
-	struct str part[3];
+	struct str part[3] = {{0}};
 	if (text.n > JWS_TEXT_MAX)
 		return error_set(err, EFBIG, "it has %zu bytes; at most %zu are read", text.n, JWS_TEXT_MAX);
 	if (split(text, part, err) < 0 || read_header(part[0], ret, err) < 0 || read_signature(part[2], ret, err) < 0)

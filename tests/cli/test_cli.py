@@ -89,7 +89,7 @@ def status(want, *arguments, **more):
 # ---- Help, versions, mistakes in the command line
 
 HELP = {
-    (): ["inject", "explain", "render", "doctor", "initdata"],
+    (): ["inject", "explain", "render", "doctor", "initdata", "seal", "unseal"],
     ("initdata",): ["build", "show", "digest", "lint", "diff"],
     ("inject",): ["-f, --file FILE", "--profile FILE", "--profiles DIR", "-n, --namespace NS", "--as USER",
                   "--server", "--kubeconfig FILE", "--context NAME", "--system-namespace NS", "-o, --output FORMAT", "-h, --help", "--version"],
@@ -105,6 +105,11 @@ HELP = {
     ("initdata", "digest"): ["-f, --file FILE", "-o, --output FORMAT", "-h, --help", "--version"],
     ("initdata", "lint"): ["-f, --file FILE", "-h, --help", "--version"],
     ("initdata", "diff"): ["-h, --help", "--version"],
+    ("seal",): ["-r, --resource URI", "--key FILE", "--kid URI", "--unsigned", "--provider NAME", "--provider-settings JSON",
+                "--annotations JSON", "-o, --output FORMAT", "--name NAME", "-n, --namespace NS", "--data-key KEY",
+                "-h, --help", "--version"],
+    ("unseal",): ["-f, --file FILE", "--key FILE", "--certificate FILE", "--unsigned", "-o, --output FORMAT", "-h, --help",
+                  "--version"],
 }
 
 for _command, _words in HELP.items():
