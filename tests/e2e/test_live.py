@@ -755,10 +755,10 @@ def _(world):
         check(re.search(r"Warning +ConfigMapMissing .*coco-controller +spec\.initdata", described), described)
 
 
-def cocopipe(world, *args, stdin=None):
-    """(exit status, stdout, stderr), on the cluster as admin."""
+def cocopipe(world, *args, stdin=None, user="admin"):
+    """(exit status, stdout, stderr), on the cluster."""
     done = subprocess.run(
-        [COCOPIPE, *args, "--kubeconfig", world.cluster.kubeconfig()],
+        [COCOPIPE, *args, "--kubeconfig", world.cluster.kubeconfig(user)],
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
@@ -793,13 +793,30 @@ def _(world):
 
 
 def doctor(world):
-    """(exit status, {check: (status, detail)}); the table says the same."""
+    """(exit status, {check and what: (status, result; remedy)})."""
     status, out, err = cocopipe(world, "doctor", "-n", "plain", "-o", "json")
     check(out, f"cocopipe doctor says nothing but: {err}")
     told = json.loads(out)
     equal(told["healthy"], status == 0, "whether it is healthy")
-    checks = {c["check"]: (c["status"], c["detail"]) for c in told["checks"]}
-    return status, checks
+    equal(told["version"], 1, "the version of the format")
+    return status, {f"{c['check']} {c['what']}".strip(): (c["status"], "; ".join(filter(None, (c["result"], c["remedy"]))))
+                    for c in told["checks"]}
+
+
+@contextlib.contextmanager
+def node(world, ready="True"):
+    """A node that kata-cc's pods may run on, as its kubelet would have it."""
+    labels = {"node-role.kubernetes.io/kata-oc": ""}
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": labels}}
+    world.cluster.apply(json.dumps(body))
+    conditions = {"status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    code, answer = world.cluster.raw("PATCH", "/api/v1/nodes/node-1/status", conditions,
+                                     content_type="application/merge-patch+json")
+    equal(code, 200, f"the status of patching the node's ({answer})")
+    try:
+        yield
+    finally:
+        world.cluster.kubectl("delete", "node", "node-1")
 
 
 def run_deployments(world):
@@ -815,18 +832,23 @@ def run_deployments(world):
 @test("cocopipe doctor finds a healthy cluster healthy")
 def _(world):
     run_deployments(world)
-    status, checks = doctor(world)
+    with node(world):
+        status, checks = doctor(world)
     bad = {name: found for name, found in checks.items() if found[0] not in ("ok", "skipped")}
-    equal((status, bad), (0, {}), "what the doctor finds")
+    equal((status, list(bad)), (0, []), "what the doctor finds")
     equal(checks["Deployment coco-webhook"][1], "2 of 2 replicas are ready", "the webhook's Deployment")
     holder = world.cluster.get_json("lease", "coco-controller", "-n", SYSTEM_NAMESPACE)["spec"]["holderIdentity"]
-    equal(checks["coco-controller's leader"], ("ok", holder), "the leader")
-    equal(checks["RuntimeClass kata-cc"], ("ok", "is there"), "the RuntimeClass")
+    equal(checks["Lease coco-controller's leader"], ("ok", holder), "the leader")
+    equal(checks["RuntimeClass kata-cc"], ("ok", "is there; 1 of 1 nodes can take its pods: node-role.kubernetes.io/kata-oc="),
+          "the RuntimeClass")
     trial = "is made confidential: RuntimeClass kata-cc, VM of 4096 MiB"
-    equal(checks["a labelled pod (dry run)"], ("ok", trial), "the trial")
-    status, out, _ = cocopipe(world, "doctor", "-n", "plain")
-    equal((status, out.split()[:3]), (0, ["CHECK", "STATUS", "DETAIL"]), "the table's status and head")
-    equal(len(out.splitlines()), 1 + len(checks), "the table's lines")
+    equal(checks[TRIAL], ("ok", trial), "the trial")
+    with node(world):
+        status, out, _ = cocopipe(world, "doctor", "-n", "plain")
+    equal((status, out.split()[:3]), (0, ["STATUS", "CHECK", "WHAT"]), "the table's status and head")
+    told = [line for line in out.splitlines() if line.startswith(("ok ", "warning ", "skipped "))]
+    check(len(told) >= len(checks) and "\033" not in out, f"the table has {len(told)} lines of {len(checks)}: {out}")
+    check("0 failed, " in out.splitlines()[-1], f"the sum: {out.splitlines()[-1]}")
 
 
 @contextlib.contextmanager
@@ -853,7 +875,37 @@ def finds(world, name, status, *parts):
     world.cluster.wait_for(found, f"the doctor finds {name} {status}: {parts}")
 
 
-TRIAL = "a labelled pod (dry run)"
+@contextlib.contextmanager
+def allowed(world, user, resources):
+    """The user may list these, everywhere."""
+    kubectl = world.cluster.kubectl
+    kubectl("create", "clusterrole", "looks-around", "--verb=get,list", f"--resource={resources}")
+    kubectl("create", "clusterrolebinding", "looks-around", "--clusterrole=looks-around", f"--user={user}")
+    try:
+        yield
+    finally:
+        kubectl("delete", "clusterrolebinding,clusterrole", "looks-around")
+
+
+@test("cocopipe doctor says what it may not look at, and calls it neither well nor wrong")
+def _(world):
+    run_deployments(world)
+    arguments = ("doctor", "-n", "plain", "-o", "json")
+    with node(world), allowed(world, "alice", "nodes,runtimeclasses.node.k8s.io"):
+        world.cluster.wait_for(lambda: "1 of 1 nodes" in cocopipe(world, *arguments, user="alice")[1],
+                               "the rights are in force")
+        status, out, err = cocopipe(world, *arguments, user="alice")
+    told = {f"{c['check']} {c['what']}".strip(): c for c in json.loads(out)["checks"]}
+    equal((status, err), (1, ""), "the status")
+    equal({name for name, c in told.items() if c["status"] == "failed"}, set(), "what is called wrong")
+    for name, right in {"mutating webhook": "list mutatingwebhookconfigurations.admissionregistration.k8s.io",
+                        f"CRD confidentialprofiles.{P[:-1]}": "get customresourcedefinitions.apiextensions.k8s.io",
+                        "ConfidentialProfile": f"list confidentialprofiles.{P[:-1]} in namespace plain",
+                        "Lease coco-controller": f"get leases.coordination.k8s.io in namespace {SYSTEM_NAMESPACE}"}.items():
+        equal((told[name]["status"], told[name]["result"]), ("not checked", f"you may not {right}"), name)
+
+
+TRIAL = "admission (dry run) a labelled pod"
 
 
 @test("cocopipe doctor finds what is broken, and says what to do")
@@ -861,10 +913,10 @@ def _(world):
     cluster = world.cluster
     run_deployments(world)
     with ca_bundle(world, base64.b64encode(world.webhook_proxy.ca.read_bytes()).decode()):
-        finds(world, TRIAL, "failed", "x509", "the webhook's certificate isn't of caBundle: run hack/certs.sh --patch")
+        finds(world, TRIAL, "failed", "x509", "the webhook's certificate isn't of caBundle")
     with ca_bundle(world, ""):
-        name = "mutating webhook labelled.mutate.pipelines.confidentialcontainers.org"
-        finds(world, name, "failed", "clientConfig.caBundle is empty")
+        name = "caBundle labelled.mutate.pipelines.confidentialcontainers.org"
+        finds(world, name, "failed", "is empty, so the API server trusts no webhook")
     runtime_class = cluster.kubectl("get", "runtimeclass", "kata-cc", "-o", "json")[1]
     cluster.kubectl("delete", "runtimeclass", "kata-cc")
     try:
@@ -883,7 +935,19 @@ def _(world):
     with world.applied(profile("waits", "plain", initdata=with_ca("x"))):
         world.reported("waits", "plain", "ConfigMapMissing")
         finds(world, "ConfidentialProfile plain/waits", "failed", 'there is no ConfigMap "x" in namespace "plain"')
-    cluster.wait_for(lambda: doctor(world)[0] == 0, "all is well again")
+    with node(world, ready="False"):
+        finds(world, "RuntimeClass kata-cc", "failed", "of the 1 nodes that it may run on, none is ready")
+    crd = f"confidentialprofiles.{P[:-1]}"
+    kept = cluster.get_json("crd", crd)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
+    cluster.kubectl("patch", "crd", crd, "--type=json", "-p", json.dumps([
+        {"op": "replace", "path": path, "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}]))
+    try:
+        finds(world, f"CRD {crd}", "failed", "knows no spec.memory", "apply the CRDs")
+    finally:
+        cluster.kubectl("patch", "crd", crd, "--type=json", "-p", json.dumps([{"op": "replace", "path": path, "value": kept}]))
+    with node(world):
+        cluster.wait_for(lambda: doctor(world)[0] == 0, "all is well again")
 
 
 # ---- Rights
