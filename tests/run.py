@@ -52,6 +52,7 @@ def suites(python):
     yield "policy/trustee", [python, "tests/policy/test_trustee_policies.py", f"{ASAN}/tests/policy_text"], 600
     yield "golden", [python, "tests/golden/run.py", cocopipe], 120
     yield "cli", [python, "tests/cli/test_cli.py", cocopipe], 180
+    yield "cli-docs", [python, "tests/cli/test_docs.py", cocopipe], 180
     yield "cli-seal", [python, "tests/cli/test_seal.py", cocopipe], 300
     yield "cli-render", [python, "tests/cli/test_render.py", cocopipe], 300
     yield "corpus", [python, "tests/corpus/test_corpus.py", cocopipe, webhook], 300

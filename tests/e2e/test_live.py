@@ -908,6 +908,18 @@ def _(world):
 TRIAL = "admission (dry run) a labelled pod"
 
 
+@test("cocopipe doctor prints what docs/cli.md shows")
+def _(world):
+    run_deployments(world)
+    page = (ROOT / "docs/cli.md").read_text()
+    block = re.search(r"^    STATUS .*?^    \d+ failed.*?$", page, re.M | re.S).group()
+    shown = "\n".join(line.strip() for line in block.splitlines())  # names set the columns' widths
+    status, out, _ = cocopipe(world, "doctor", "-n", "plain")
+    equal(status, 1, "the status without a node")
+    shown, got = (re.sub(" +", " ", text) for text in (shown, "\n".join(line.strip() for line in out.strip().splitlines())))
+    check(re.fullmatch(".*".join(map(re.escape, shown.split("…"))), got, re.S), f"prints\n{out}\n  shown\n{shown}")
+
+
 @test("cocopipe doctor finds what is broken, and says what to do")
 def _(world):
     cluster = world.cluster
