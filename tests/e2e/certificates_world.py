@@ -5,27 +5,24 @@ loopback, where a balancer stands for kube-proxy. The server's name that the API
 """
 
 import base64
-import concurrent.futures
 import contextlib
-import copy
+import http.client
 import json
 import pathlib
 import signal
-import ssl
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
 
-import yaml
-
-from world import BASE, LABEL, MUTATING, ROOT, SYSTEM_NAMESPACE, VALIDATING, Account, Program, World, pod, profile
+from world import MUTATING, ROOT, SYSTEM_NAMESPACE, Account, Program, World, pod
 
 from balancer import Balancer
-from cluster import HOST, ClusterError, answers, free_ports
+from cluster import HOST, answers, free_ports
 from fault_proxy import FaultProxy
-from tap import check, equal
+from tap import equal
 
 SECRET = "coco-webhook-tls"
 SERVER_NAME = f"coco-webhook.{SYSTEM_NAMESPACE}.svc"
@@ -38,7 +35,7 @@ BUNDLE_PATCH = "^PATCH .*webhookconfigurations/coco-webhook"
 class Replica(Program):
     """coco-webhook as its container would see the world, through a proxy of its own."""
 
-    def __init__(self, world, binary, number, *options):
+    def __init__(self, world, binary, number):
         self.world, self.number = world, number
         self.proxy = world.make_proxy()
         self.port = free_ports(1)[0]
@@ -54,8 +51,8 @@ class Replica(Program):
             f"--listen={HOST}:{self.port}",
             f"--kubeconfig={kubeconfig}",
             f"--tls-secret={SECRET}",
-            *options,
         )
+        self.fixed = self.argv
 
     def is_listening(self):
         return answers(self.port) and super().is_listening()
@@ -81,7 +78,8 @@ class Replica(Program):
         if self.alive():
             super().stop()
 
-    def start(self):
+    def start(self, *options):
+        self.argv = [*self.fixed, *options]
         super().start()
 
     def served(self):
@@ -90,10 +88,10 @@ class Replica(Program):
 
 
 class CertificatesWorld(World):
-    """binary, options: of the replicas, which a test starts with start_all()."""
+    """binary: of the replicas, which each test starts."""
 
-    def __init__(self, binary, *options):
-        self.binary, self.options = binary, options
+    def __init__(self, binary):
+        self.binary = binary
 
     def set_up(self):
         self.prepare_cluster()
@@ -101,7 +99,7 @@ class CertificatesWorld(World):
         self.apply_base("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
         self.account = Account(self, "coco-webhook", self.proxy)
         self.cluster.kubectl("apply", "-f", str(ROOT / "manifests/samples/profile.yaml"))
-        self.replicas = [Replica(self, self.binary, n, *self.options) for n in range(REPLICAS)]
+        self.replicas = [Replica(self, self.binary, n) for n in range(REPLICAS)]
         for replica in self.replicas:
             self.stack.callback(replica.stop)
         self.balancer = self.stack.enter_context(
@@ -137,20 +135,26 @@ class CertificatesWorld(World):
             self.cluster.kubectl("delete", "--ignore-not-found", kind, "coco-webhook")
         self.cluster.kubectl("delete", "--ignore-not-found", "secret", SECRET, "-n", SYSTEM_NAMESPACE)
 
-    def installed(self):
-        """From nothing: the manifests, three replicas, all ready."""
+    def install_anew(self, *options, replicas=REPLICAS):
+        """From nothing: the manifests, and so many replicas, all ready and agreed; returns the Secret's values."""
         self.wipe()
         self.apply_all(self.manifests())
-        self.start_all()
+        self.start_all(*options, replicas=replicas)
         self.all_ready()
+        self.cluster.wait_for(self.admits, "a pod is admitted")
+        return self.settled()
 
-    def start_all(self):
-        for replica in self.replicas:
-            replica.start()
+    def start_all(self, *options, replicas=REPLICAS):
+        """Those that don't run."""
+        for replica in self.replicas[:replicas]:
+            if not replica.alive():
+                replica.start(*options)
 
     def all_ready(self, timeout=30):
-        self.cluster.wait_for(lambda: all(r.is_ready() for r in self.replicas), "all replicas are ready", timeout)
-        self.cluster.wait_for(lambda: len(self.balancer.backends) == REPLICAS, "the balancer knows all replicas")
+        """All that run."""
+        running = [r for r in self.replicas if r.alive()]
+        self.cluster.wait_for(lambda: all(r.is_ready() for r in running), "all replicas are ready", timeout)
+        self.cluster.wait_for(lambda: len(self.balancer.backends) == len(running), "the balancer knows all replicas")
 
     # What is there
 
@@ -188,6 +192,11 @@ class CertificatesWorld(World):
         self.cluster.wait_for(self.is_settled, "Secret, configurations and replicas agree", timeout)
         return self.data()
 
+    def patch_secret(self, patch):
+        path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/secrets/{SECRET}"
+        status, answer = self.cluster.raw("PATCH", path, patch, content_type="application/merge-patch+json")
+        equal(status, 200, f"the status of patching the Secret ({answer})")
+
     def verify(self, certificate, bundle):
         """As a strict client would: purpose, name, chain, time."""
         with tempfile.TemporaryDirectory(prefix="coco-verify-") as scratch:
@@ -211,10 +220,17 @@ class CertificatesWorld(World):
 
     # Requests
 
-    def requests(self, since=0):
-        """What the replicas asked the API server, from the audit log."""
+    def connect(self):
+        context = ssl.create_default_context(cafile=self.cluster.dir / "certs/apiserver.crt")
+        return http.client.HTTPSConnection(HOST, self.cluster.port, timeout=30, context=context)
+
+    def headers(self, user):
+        return {"Authorization": f"Bearer {self.cluster.tokens[user]}", "Content-Type": "application/json"}
+
+    def requests(self, since=0, stage="ResponseComplete"):
+        """What the replicas asked the API server, from the audit log; stage None: watches that go on as well."""
         events = self.cluster.audit()[since:]
-        return [e for e in events if e["user"]["username"] == self.account.user and e["stage"] == "ResponseComplete"]
+        return [e for e in events if e["user"]["username"] == self.account.user and stage in (None, e["stage"])]
 
     def writes(self, since=0):
         return [e for e in self.requests(since) if e["verb"] in ("patch", "update", "create", "delete")]
@@ -222,19 +238,25 @@ class CertificatesWorld(World):
 
 class Stream:
     """Labelled pods are created one after the other, by several clients at once, while the with statement lasts: at most
-    LIMIT of them. Those that failed are in `failed`."""
+    LIMIT of them. Beside that, replicas are asked for their certificates, which has to be of a CA that was trusted
+    before. What failed is in `failed`."""
 
     CLIENTS = 2
-    LIMIT = 5000
+    LIMIT = 20000
+    # A handshake that comes so late after its bundle was read may be another's.
+    SOON_S = 0.2
 
     def __init__(self, world):
         self.world = world
-        self.failed, self.created = [], 0
+        self.body = json.dumps(pod("stream"))
+        self.failed, self.created, self.shaken = [], 0, 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._local = threading.local()  # one connection a thread: a handshake for each pod would take longer than the pod
 
     def __enter__(self):
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.CLIENTS)]
+        runs = [self._create] * self.CLIENTS + [self._shake]
+        self._threads = [threading.Thread(target=self._run, args=(run,), daemon=True) for run in runs]
         for thread in self._threads:
             thread.start()
         return self
@@ -244,15 +266,43 @@ class Stream:
         for thread in self._threads:
             thread.join(60)
 
-    def _run(self):
+    def _run(self, once):
+        with contextlib.ExitStack() as stack:
+            self._local.connection = stack.enter_context(contextlib.closing(self.world.connect()))
+            self._repeat(once)
+
+    def _repeat(self, once):
         while not self._stopping.is_set() and self.created < self.LIMIT:
             try:
-                status, answer = self.world.create(pod("stream"), dry_run=True)
-                injected = status == 201 and answer["spec"].get("runtimeClassName") == "kata-cc"
-                wrong = None if injected else (status, answer.get("message"))
-            except OSError as error:
-                wrong = (0, str(error))
-            with self._lock:
-                self.created += 1
-                if wrong:
-                    self.failed.append((time.monotonic(), *wrong))
+                wrong = once()
+            except (OSError, http.client.HTTPException) as error:
+                wrong = f"{type(error).__name__}: {error}"
+            if wrong:
+                with self._lock:
+                    self.failed.append((round(time.monotonic(), 2), once.__name__, wrong))
+
+    def _create(self):
+        connection = self._local.connection
+        connection.request("POST", "/api/v1/namespaces/plain/pods?dryRun=All", self.body, self.world.headers("tekton"))
+        response = connection.getresponse()
+        status, answer = response.status, json.loads(response.read())
+        with self._lock:
+            self.created += 1
+        injected = status == 201 and answer["spec"].get("runtimeClassName") == "kata-cc"
+        return None if injected else (status, answer.get("message"))
+
+    def _shake(self):
+        world = self.world
+        replica = world.replicas[self.shaken % REPLICAS]
+        at = time.monotonic()
+        (bundle,) = world.bundles(MUTATING)
+        context = ssl.create_default_context(cadata=bundle)
+        self.shaken += 1
+        if not replica.alive():
+            return None
+        try:
+            with socket.create_connection((HOST, replica.port), timeout=10) as connection:
+                context.wrap_socket(connection, server_hostname=SERVER_NAME).close()
+        except ssl.SSLCertVerificationError as error:
+            return f"replica {replica.number}: {error}" if time.monotonic() - at < self.SOON_S else None
+        return None
