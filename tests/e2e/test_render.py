@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """cocopipe render beside a controller that runs: what it prints of a cluster's objects is what the controller applied, and
-what it prints of the samples is what an API server takes.
+what it prints of the samples is what an API server takes. And what its doctor says of the controller's rights.
 
 test_render.py COCO-CONTROLLER COCOPIPE
 """
@@ -164,6 +164,23 @@ def _(world):
         kinds = {o["kind"] for o in rendered}
         check({"Deployment", "Service"} <= kinds, f"{sample.name} comes to {kinds}")
         try_apply(world, rendered)
+
+
+@test("cocopipe doctor tells where the controller has no rights for a Trustee, and the command gives them")
+def _(world):
+    ns = world.namespace("doctor-sees", granted=False)
+    world.apply(trustee(ns))
+    command = [COCOPIPE, "doctor", "--kubeconfig", world.cluster.kubeconfig(), "-n", ns, "-o", "json"]
+
+    def seen():
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+        return next(c for c in json.loads(done.stdout)["checks"] if c["check"] == "controller's rights")
+
+    told = seen()
+    equal((told["what"], told["status"]), (ns, "failed"), "without rights")
+    check("coco-controller may not list secrets there" in told["result"], told["result"])
+    world.cluster.kubectl(*told["remedy"].split()[1:])
+    world.cluster.wait_for(lambda: seen()["status"] == "ok", "the doctor finds the rights")
 
 
 main(TrusteeWorld(CONTROLLER))
