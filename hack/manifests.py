@@ -9,6 +9,7 @@
 | manifests/install.yaml | manifests/overlays/single-cluster |
 | manifests/helm/coco-pipelines/templates/*.yaml | overlays that differ in who makes certificates, by hack/helm_chart.py |
 | manifests/components/crds-without-cel/kustomization.yaml | crds/ |
+| manifests/olm/bundle/ | overlay openshift, by hack/olm_bundle.py |
 
 Needs kubectl (1.21 or newer, for its kustomize) and PyYAML.
 """
@@ -16,12 +17,14 @@ Needs kubectl (1.21 or newer, for its kustomize) and PyYAML.
 import argparse
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 import yaml
 
 import helm_chart
+import olm_bundle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MANIFESTS = ROOT / "manifests"
@@ -112,11 +115,26 @@ def chart():
         yield MANIFESTS / "helm/coco-pipelines/templates" / name, head + text
 
 
+def bundle():
+    """(path, text) of the bundle's files."""
+    version = re.search(r'COCO_VERSION "(.*)"', (ROOT / "common/version.h").read_text())[1]
+    samples = [MANIFESTS / "samples/profile.yaml", *sorted((MANIFESTS / "samples/trustee").glob("*.yaml"))]
+    examples = [d for path in samples for d in yaml.safe_load_all(path.read_text()) if d]
+    first = {}
+    for example in examples:
+        if example["kind"] in olm_bundle.DISPLAY:
+            first.setdefault(example["kind"], example)
+    made_of = documents(MANIFESTS / "overlays/openshift")
+    for name, tree in olm_bundle.bundle(made_of, list(first.values()), version).items():
+        yield MANIFESTS / "olm/bundle" / name, MADE.format("manifests/overlays/openshift") + dump(tree)
+
+
 def made():
     """(path, text) of every file. Those that others are made of come first: they are written before those are made."""
     yield MANIFESTS / "components/crds-without-cel/kustomization.yaml", crds_without_cel()
     yield MANIFESTS / "install.yaml", install()
     yield from chart()
+    yield from bundle()
 
 
 def main():

@@ -70,6 +70,7 @@ def suites(python):
     yield "policy/admission", [python, "tests/manifests/test_policy.py", cocopipe], 300
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
     yield "kube/helm", [python, "tests/manifests/test_helm.py"], 300
+    yield "kube/olm", [python, "tests/manifests/test_olm.py"], 120
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
     yield "e2e/kbs-render", [system, "tests/e2e/test_kbs_render.py"], 300
