@@ -62,7 +62,7 @@ def webhook_definitions(documents):
         for webhook in find(documents, kind)[0]["webhooks"]:
             path = webhook["clientConfig"]["service"]["path"].removesuffix("/enabled-namespace")
             yield {
-                "type": kind.removesuffix("Configuration"),
+                "type": kind.replace("WebhookConfiguration", "AdmissionWebhook"),
                 "generateName": webhook["name"],
                 "deploymentName": "coco-webhook",
                 "containerPort": 443,

@@ -110,7 +110,7 @@ def _():
 def _():
     definitions = {(d["type"], d["generateName"]): d for d in CSV["spec"]["webhookdefinitions"]}
     wanted = {
-        (c["kind"].removesuffix("Configuration"), w["name"]): w
+        (c["kind"].replace("WebhookConfiguration", "AdmissionWebhook"), w["name"]): w
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
         for c in of(kind)
         for w in c["webhooks"]
