@@ -84,6 +84,7 @@ def suites(python):
     yield "e2e/trustee-kills", [system, "tests/e2e/test_trustee_kills.py", "build/bin/coco-controller"], 900
     yield "e2e/trustee-drift", [system, "tests/e2e/test_trustee_drift.py", "build/bin/coco-controller"], 600
     pods = ("coco-webhook", "coco-controller")
+    yield "e2e/node", [system, "tests/e2e/test_node.py"], 300
     yield "e2e/install", [system, "tests/e2e/test_install.py", *(f"{ASAN}/bin/{program}" for program in pods)], 400
     yield "e2e/rollout", [system, "tests/e2e/test_rollout.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600

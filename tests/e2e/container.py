@@ -19,7 +19,13 @@ import time
 from cluster import ClusterError, Proc
 
 USER_ID = 65532  # of our images
-PROBE_DEFAULTS = {"initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3}
+PROBE_DEFAULTS = {
+    "initialDelaySeconds": 0,
+    "periodSeconds": 10,
+    "timeoutSeconds": 1,
+    "successThreshold": 1,
+    "failureThreshold": 3,
+}
 BACKOFF_MAX_S = 8  # a kubelet starts with 10 s and goes up to 5 min
 PASSED_ON = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
@@ -51,29 +57,30 @@ def user_options():
 
 
 def root_script(root, program, mounts, argv, host_name, read_only):
-    """A script that makes the root and becomes the program. mounts: (source, path in the container, read-only)."""
+    """A script that makes the root and becomes the program. mounts: (source folder, path in the container, read-only)."""
     quote = shlex.quote
 
     def bind(source, path, folder, writable=False):
         target = quote(f"{root}{path}")
-        make = f"mkdir -p {target}" if folder else f"mkdir -p $(dirname {target}) && touch {target}"
+        make = f"mkdir -p {target}" if folder else f"install -D -m 644 /dev/null {target}"
         option = "--rbind" if path == "/proc" else "--bind"
-        lines = [f"{make}", f"mount {option} {quote(str(source))} {target}"]
-        return lines + ([] if writable or path == "/proc" else [f"mount -o remount,bind,ro {target}"])
+        lines = [make, f"mount {option} {quote(str(source))} {target}"]
+        return lines + ([] if writable else [f"mount -o remount,bind,ro {target}"])
 
-    lines = ["set -e", f"hostname {quote(host_name)}", f"mount -t tmpfs -o mode=755,size=16m tmpfs {quote(str(root))}", f"cd {quote(str(root))}"]
+    here = quote(str(root))
+    lines = ["set -e", f"hostname {quote(host_name)}", f"mount -t tmpfs -o mode=755,size=16m tmpfs {here}", f"cd {here}"]
     lines += ["ln -s usr/bin usr/sbin usr/lib .", "[ ! -d /usr/lib64 ] || ln -s usr/lib64 ."]
     for path in SYSTEM_FOLDERS:
-        lines += bind(path, path, True, path == "/usr")
+        lines += bind(path, path, True, path == "/proc")
     for path in SYSTEM_FILES:
         lines += bind(path, path, False, path.startswith("/dev"))
-    lines += bind(program, f"/{program.name}", False, True)
+    lines += bind(program, f"/{program.name}", False)
     for source, path, only_read in mounts:
         lines += bind(source, path, True, not only_read)
     if read_only:
-        lines.append(f"mount -o remount,ro {quote(str(root))}")
+        lines.append(f"mount -o remount,ro {here}")
     options = [*user_options(), "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pdeathsig=KILL"]
-    lines += ["cd /", f"exec /usr/sbin/chroot {quote(str(root))} /usr/bin/setpriv {' '.join(options)} -- {shlex.join(argv)}"]
+    lines += ["cd /", f"exec /usr/sbin/chroot {here} /usr/bin/setpriv {' '.join(options)} -- {shlex.join(argv)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -270,7 +277,8 @@ class Container:
             "started": self.started(),
             "lastState": self.last_state,
         }
-        return made | {"state": {"running": {"startedAt": self.started_at}} if self.running() else {"waiting": self.waiting}}
+        running = {"running": {"startedAt": self.started_at}}
+        return made | {"state": running if self.running() else {"waiting": self.waiting}}
 
 
 def expand(text, variables):

@@ -100,9 +100,6 @@ class InstallWorld(World):
             refusals.append(answer["message"])
             check(time.monotonic() < deadline, f"no pod is created within {timeout} s: {answer['message']}")
 
-    def delete_pod(self, name, ns):
-        self.node.call("DELETE", f"/api/v1/namespaces/{ns}/pods/{name}", {"gracePeriodSeconds": 0}, good=(200, 404))
-
     def check_created(self, made, ns, what):
         """Creates a pod, which has to be confidential then."""
         status, answer = self.create(made, ns, "admin")

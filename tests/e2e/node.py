@@ -212,7 +212,7 @@ class Pod:
             "metadata.namespace": self.ns,
             "metadata.uid": self.uid,
             "spec.nodeName": NODE_NAME,
-            "spec.serviceAccountName": self.object["spec"].get("serviceAccountName", "default"),
+            "spec.serviceAccountName": self.object["spec"].get("serviceAccountName", ""),
             "status.hostIP": HOST,
             "status.podIP": self.address,  # where it can listen
             "status.podIPs": self.address,
@@ -251,7 +251,9 @@ class Pod:
         return made
 
     def _has_token(self):
-        """As admission plugin ServiceAccount decides it, which the test cluster doesn't run."""
+        """As admission plugin ServiceAccount decides it, which the test cluster doesn't run: nobody adds the default account."""
+        if "serviceAccountName" not in self.object["spec"]:
+            return False
         asked = self.object["spec"].get("automountServiceAccountToken")
         if asked is None:
             asked = self._service_account().get("automountServiceAccountToken", True)
@@ -336,9 +338,9 @@ class Pod:
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         name = self.field("spec.serviceAccountName")
         path = f"/api/v1/namespaces/{self.ns}/serviceaccounts/{name}/token"
-        status, answer = self.node.call("POST", path, request, good=(201, 404))
-        if status == 404:
-            raise Missing(f'serviceaccount "{name}" not found')
+        status, answer = self.node.call("POST", path, request, good=(201, 404, 409))
+        if status != 201:  # 409: another pod has its name by now
+            raise Missing(answer["message"])
         return answer["status"]["token"].encode()
 
 
@@ -469,9 +471,15 @@ class Node:
             raise ClusterError(f"more than {PODS_MAX} pods of ours in one test")
         return f"127.{self.network}.{self.addresses}"
 
+    # A pod's address as the API server knows it, and as it is here.
+
     @staticmethod
     def outer(address):
         return f"10.{address.removeprefix('127.')}"
+
+    @staticmethod
+    def inner(address):
+        return f"127.{address.removeprefix('10.')}"
 
     def resolve(self, host, port):
         """Where a Service's connection goes: a ready endpoint, in turn; None where there is none."""
@@ -492,7 +500,7 @@ class Node:
                 return None
             turn = self.turns[host, port] = self.turns.get((host, port), -1) + 1
         ip, number = there[turn % len(there)]
-        return f"127.{ip.removeprefix('10.')}", number
+        return self.inner(ip), number
 
     # For tests
 

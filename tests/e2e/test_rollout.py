@@ -286,6 +286,7 @@ def _(world):
         load.reach(load.created + 100)
     last = max((when for when, _ in load.failures), default=killed)
     print(f"killed after {killed:.1f} s, back after {back:.1f} s; {load.created} pods were created, {len(load.failures)} failed")
+    print(f"connections refused: {world.node.proxy.failures}")
     print(f"the last one that failed began {last - killed:.1f} s after the kill: {load.failures[-1:]}")
     equal(load.unprotected, [], "what was not confidential")
     other = [message for _, message in load.failures if WEBHOOK_FAILED not in message]
