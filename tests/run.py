@@ -69,6 +69,7 @@ def suites(python):
     yield "kube/informer-tsan", [system, "tests/kube/test_informer.py", f"{TSAN}/tests/informer_probe"], 900
     yield "policy/admission", [python, "tests/manifests/test_policy.py", cocopipe], 300
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
+    yield "kube/rights", [python, "tests/manifests/test_rights.py"], 120
     yield "kube/helm", [python, "tests/manifests/test_helm.py"], 300
     yield "kube/olm", [python, "tests/manifests/test_olm.py"], 120
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
