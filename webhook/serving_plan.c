@@ -459,26 +459,22 @@ static void put_value(json_t *data, const char *key, struct str value)
 	json_put(data, key, value.n > 0 ? json_stringn(buf_z(&coded), coded.n) : json_null());
 }
 
+static const char *const pair_keys[] = {SERVING_CERT_KEY, SERVING_KEY_KEY, SERVING_CA_KEY};
+#define PAIR_KEYS (sizeof(pair_keys) / sizeof(pair_keys[0]))
+
 static void put_pair(json_t *data, const char *prefix, const struct serving_pair *made)
 {
-	const struct {
-		const char *key;
-		struct str value;
-	} values[] = {{SERVING_CERT_KEY, buf_str(&made->cert)},
-				  {SERVING_KEY_KEY, buf_str(&made->key)},
-				  {SERVING_CA_KEY, buf_str(&made->ca)}};
-	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-		CLEANUP_FREE char *key = xasprintf("%s%s", prefix, values[i].key);
-		put_value(data, key, values[i].value);
+	const struct buf *values[PAIR_KEYS] = {&made->cert, &made->key, &made->ca};
+	for (size_t i = 0; i < PAIR_KEYS; i++) {
+		CLEANUP_FREE char *key = xasprintf("%s%s", prefix, pair_keys[i]);
+		put_value(data, key, buf_str(values[i]));
 	}
 }
-
-static const char *const pair_keys[] = {SERVING_CERT_KEY, SERVING_KEY_KEY, SERVING_CA_KEY};
 
 // A copy of its own, as what is patched is wiped.
 static void move_next(const json_t *secret, json_t *data)
 {
-	for (size_t i = 0; i < sizeof(pair_keys) / sizeof(pair_keys[0]); i++) {
+	for (size_t i = 0; i < PAIR_KEYS; i++) {
 		CLEANUP_FREE char *next = xasprintf(SERVING_NEXT "%s", pair_keys[i]);
 		json_put(data, pair_keys[i], json_deep_copy(json_object_get(json_object_get(secret, "data"), next)));
 	}
@@ -486,7 +482,7 @@ static void move_next(const json_t *secret, json_t *data)
 
 static void drop_next(json_t *data)
 {
-	for (size_t i = 0; i < sizeof(pair_keys) / sizeof(pair_keys[0]); i++) {
+	for (size_t i = 0; i < PAIR_KEYS; i++) {
 		CLEANUP_FREE char *next = xasprintf(SERVING_NEXT "%s", pair_keys[i]);
 		json_put(data, next, json_null());
 	}

@@ -8,6 +8,7 @@
 #include "common/json_made.h"
 #include "common/mem.h"
 #include "common/secret.h"
+#include "pki.h"
 #include "webhook/serving_plan.h"
 
 #define NOW ((int64_t)1900000000)
@@ -564,6 +565,48 @@ static void test_trust_interrupted(void **state)
 	json_decref(secret);
 }
 
+// A pair of an admin's, whose CA ends before it: to the API server it has expired then.
+static void test_end_of_ca(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t ca_end_s;
+		enum serving_step step;
+		enum serving_unready unready;
+	} ends[] = {{NOW + 80 * DAY, SERVING_KEEP, SERVING_READY}, {NOW - 1, SERVING_MAKE, SERVING_EXPIRED}};
+	for (size_t i = 0; i < COUNT(ends); i++) {
+		struct pki ca = pki_issue(
+			&(struct pki_spec){.name = "ca", .basic = "critical,CA:TRUE", .from = NOW - DAY, .to = ends[i].ca_end_s});
+		struct pki leaf = pki_issue(&(struct pki_spec){.name = "leaf",
+													   .by = &ca,
+													   .san = "DNS:coco-webhook.system.svc,"
+															  "DNS:coco-webhook.system.svc.cluster.local,"
+															  "DNS:coco-webhook.system,DNS:coco-webhook",
+													   .from = NOW - DAY,
+													   .to = NOW + 90 * DAY});
+		json_t *secret = secret_of("", "", "");
+		json_t *data = json_object_get(secret, "data");
+		json_put(data, "tls.crt", coded(str_from(leaf.cert_pem)));
+		json_put(data, "tls.key", coded(str_from(leaf.key_pem)));
+		json_put(data, "ca.crt", coded(str_from(ca.cert_pem)));
+		json_t *configuration = configuration_of("MutatingWebhookConfiguration", "");
+		json_t *client = json_object_get(json_array_get(json_object_get(configuration, "webhooks"), 0), "clientConfig");
+		json_put(client, "caBundle", coded(str_from(ca.cert_pem)));
+		struct serving_memory memory = {0};
+		struct serving_plan p;
+		const struct serving_input in = {&names, LIFE, secret, {configuration, NULL}, NOW, NOW_MS};
+		serving_plan_make(&in, &memory, &p);
+		assert_int_equal(p.not_after_s, ends[i].ca_end_s);
+		assert_int_equal(p.step, ends[i].step);
+		assert_int_equal(p.unready, ends[i].unready);
+		serving_plan_release(&p);
+		json_decref(secret);
+		json_decref(configuration);
+		pki_release(&leaf);
+		pki_release(&ca);
+	}
+}
+
 static void test_makes_are_forgotten(void **state)
 {
 	(void)state;
@@ -628,6 +671,7 @@ int main(void)
 	tests_add(&t, "caBundle of each webhook is applied by name", test_apply, NULL);
 	tests_add(&t, "a clock that jumps holds nothing up, and hurries nothing", test_clock_jumps, NULL);
 	tests_add(&t, "trust that was interrupted counts from its return", test_trust_interrupted, NULL);
+	tests_add(&t, "a CA's end is its certificate's", test_end_of_ca, NULL);
 	tests_add(&t, "pairs that were made long ago count no more", test_makes_are_forgotten, NULL);
 	ADD_TABLE(&t, life_cases, test_life);
 	tests_add(&t, "each reason has a text", test_texts, NULL);
