@@ -159,6 +159,10 @@ check: ## includes, format, clang-tidy, cppcheck, shellcheck, spelling
 manifests: ## write what manifests/ generates: install.yaml and more
 	@"$$(hack/pyenv.sh)" hack/manifests.py
 
+.PHONY: images
+images: ## an OCI image of each program, and its bill of materials, in build/images; see docs/images.md
+	@hack/images.sh
+
 .PHONY: format
 format: ## format the C sources in place
 	@hack/deps.sh check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a purpose needs, and nothing where they are there: hack/deps.sh build test ...
-# Through sudo if not root. Purposes: build, test, check, demo.
+# Through sudo if not root. Purposes: build, test, check, demo, images.
 set -euo pipefail
 
 declare -A packages=(
@@ -8,11 +8,12 @@ declare -A packages=(
 	[test]="python3 python3-venv libcmocka-dev openssl curl procps diffutils libasan8 libubsan1 libtsan2"
 	[check]="clang-format clang-tidy cppcheck shellcheck codespell clang libclang-rt-14-dev gcovr git"
 	[demo]="python3 openssl curl diffutils procps"
+	[images]="apt binutils dpkg python3"
 )
 
 missing=()
 for purpose in "$@"; do
-	[ -n "${packages[$purpose]:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo" >&2; exit 2; }
+	[ -n "${packages[$purpose]:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo images" >&2; exit 2; }
 	for p in ${packages[$purpose]}; do
 		# One file tells for each package; dpkg itself takes a tenth of a second.
 		compgen -G "/var/lib/dpkg/info/$p.list" >/dev/null || compgen -G "/var/lib/dpkg/info/$p:*.list" >/dev/null ||
