@@ -60,7 +60,7 @@ def tar(files):
 @functools.cache
 def compressed(plain):
     """Programs mostly share a layer, and to compress one takes seconds."""
-    return gzip.compress(plain, 9, mtime=0)
+    return gzip.compress(plain, 6, mtime=0)
 
 
 class Layout:
