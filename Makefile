@@ -163,6 +163,10 @@ manifests: ## write what manifests/ generates: install.yaml and more
 images: ## an OCI image of each program, and its bill of materials, in build/images; see docs/images.md
 	@hack/images.sh
 
+.PHONY: docs
+docs: build ## write docs/reference/, from the CRDs and the programs' help
+	@"$$(hack/pyenv.sh)" hack/docs.py
+
 .PHONY: format
 format: ## format the C sources in place
 	@hack/deps.sh check

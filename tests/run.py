@@ -51,6 +51,7 @@ def suites(python):
     yield "policy/agent", [python, "tests/policy/test_policies.py"], 120
     yield "policy/trustee", [python, "tests/policy/test_trustee_policies.py", f"{ASAN}/tests/policy_text"], 600
     yield "golden", [python, "tests/golden/run.py", cocopipe], 120
+    yield "docs", [python, "tests/docs/test_docs.py", f"{ASAN}/bin"], 120
     yield "cli", [python, "tests/cli/test_cli.py", cocopipe], 180
     yield "cli-docs", [python, "tests/cli/test_docs.py", cocopipe], 180
     yield "cli-seal", [python, "tests/cli/test_seal.py", cocopipe], 300
