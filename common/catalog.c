@@ -181,6 +181,8 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 		return;
 	}
 	struct catalog_profile *twin = find(c, namespace_of(c, doc->object), name);
+	if (twin != NULL && doc->fallback && !twin->fallback)
+		return;
 	if (twin != NULL) {
 		profile_unref(twin->profile);
 		twin->profile = NULL;
@@ -193,6 +195,7 @@ static void add_profile(const struct builder *b, const struct catalog_document *
 		.ns = xstrdup(namespace_of(c, doc->object)),
 		.name = xstrdup(name),
 		.generation = generation_of(doc->object),
+		.fallback = doc->fallback,
 	};
 	if (doc->unread) {
 		keep_as_it_was(b, e, doc->object);

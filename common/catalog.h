@@ -20,6 +20,7 @@ struct catalog_document {
 	// Of a profile: what it refers to is not read yet. It is as it was in the previous catalog; where it wasn't good there,
 	// only its name is known, with the problem EAGAIN, so that none of the same name takes its place.
 	bool unread;
+	bool fallback; // a profile that counts only where there is none of the same name among those before it
 };
 
 // Told of every document that can't be used. key: "namespace/name" of a profile or "" for other documents.
@@ -44,6 +45,7 @@ struct catalog_profile {
 	char *problem;           // NULL: this is the newest one and it is good
 	int problem_code;        // its errno, as profile_compile gives it, or EAGAIN; 0 without a problem
 	int64_t generation;      // of the newest one, good or not
+	bool fallback;           // as its document
 	json_t *uses; // the ConfigMaps that it was compiled from: "namespace/name" -> object, null for a missing one
 };
 

@@ -263,8 +263,12 @@ static void gather(struct catalog_feed *f, struct documents *d)
 		for (size_t i = 0; i < json_array_size(profiles); i++)
 			add_profile(f, d, json_array_get(profiles, i));
 	}
+	// An object that is made later takes the place of a file that came with the installation.
+	size_t first = d->n;
 	if (f->dir != NULL)
 		catalog_dir_append(f->dir, &d->v, &d->n);
+	for (size_t i = first; i < d->n; i++)
+		d->v[i].fallback = true;
 }
 
 const char *catalog_feed_waits_for(struct catalog_feed *f)

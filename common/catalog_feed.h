@@ -1,4 +1,5 @@
-// Keeps a catalog in a store up to date: from the API server by informers, from a folder, or from both together.
+// Keeps a catalog in a store up to date: from the API server by informers, from a folder, or from both together. Of two profiles
+// of the same name, that of the API server counts.
 //
 // It has no thread: the program's loop waits for the feed's file descriptor (and looks a few times a second, for the
 // folder), and calls catalog_feed_step(), which builds a new catalog where something changed. Informers only wake it.

@@ -77,7 +77,9 @@ static const struct option_spec options[] = {
 	 "account",
 	 &arg_kubeconfig, NULL, NULL, NULL},
 	{"profiles", 0, "DIR", "COCO_PROFILES",
-	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces, instead of an API server or beside it; read "
+	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces, instead of an API server or beside it "
+	 "(whose profile "
+	 "counts where both have one of a name); read "
 	 "again when it changes",
 	 &arg_profiles, NULL, NULL, NULL},
 	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",

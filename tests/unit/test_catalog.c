@@ -25,13 +25,23 @@ static void note_problem(void *ctx, const char *origin, const char *key, const c
 			 path != NULL ? "@" : "", rest);
 }
 
+// A document whose first line says so is one of a folder beside the API server.
+#define OF_FOLDER "# folder\n"
+
 static struct catalog *build_from(const char *yaml, const struct catalog *previous, struct buf *problems)
 {
 	CLEANUP_CATALOG_DOCUMENTS
 	struct catalog_documents docs = {0};
 	struct error err;
-	if (catalog_documents_read(&docs, str_from(yaml), "f", &err) < 0)
+	const char *folder = strstr(yaml, OF_FOLDER);
+	size_t n = folder != NULL ? (size_t)(folder - yaml) : strlen(yaml);
+	if (catalog_documents_read(&docs, (struct str){yaml, n}, "f", &err) < 0)
 		fail_msg("test data: %s", err.msg);
+	size_t first = docs.n;
+	if (folder != NULL && catalog_documents_read(&docs, str_from(folder), "g", &err) < 0)
+		fail_msg("test data: %s", err.msg);
+	for (size_t i = first; i < docs.n; i++)
+		docs.v[i].fallback = true;
 	return catalog_build(docs.v, docs.n, SYS, previous, note_problem, problems);
 }
 
@@ -110,6 +120,17 @@ static struct build_case build_cases[] = {
 	 "a/b http://1: " TWICE "\n", "f:6|a/b|" TWICE "\nf:11|a/b|" TWICE "\n"},
 	{"build: twice, with and without a namespace", NULL, PROFILE(SYS, "b", "http://1") LOCAL("b", "http://2"),
 	 "sys/b none: " TWICE "\n", "f:6|sys/b|" TWICE "\n"},
+	{"build: an object and a file", NULL, PROFILE("a", "b", "http://1") OF_FOLDER PROFILE("a", "b", "http://2"),
+	 "a/b http://1\n", ""},
+	{"build: a bad object and a file", NULL, BAD("a", "b") OF_FOLDER PROFILE("a", "b", "http://2"),
+	 "a/b none: " BAD_SAYS "\n", "f:1|a/b|" BAD_SAYS "\n"},
+	{"build: no object, and a file", PROFILE("a", "b", "http://1"), OF_FOLDER PROFILE("a", "b", "http://2"),
+	 "a/b http://2\n", ""},
+	{"build: an object and two files", NULL,
+	 PROFILE("a", "b", "http://1") OF_FOLDER PROFILE("a", "b", "http://2") PROFILE("a", "b", "http://3"),
+	 "a/b http://1\n", ""},
+	{"build: two files", NULL, OF_FOLDER PROFILE("a", "b", "http://2") PROFILE("a", "b", "http://3"),
+	 "a/b none: " TWICE "\n", "g:7|a/b|" TWICE "\n"},
 	{"build: the same name elsewhere", NULL, PROFILE("a", "b", "http://1") PROFILE("c", "b", "http://2"),
 	 "a/b http://1\nc/b http://2\n", ""},
 	{"build: no name", NULL, HEAD "{}" SPEC("http://1"), "", "f:1||" UNNAMED "\n"},
@@ -307,8 +328,8 @@ static void test_reuse(void **state)
 	json_t *other = made_map("m");
 	json_t *before = made_profile("u", c->generation == 0 ? 0 : 3, "m", "k");
 	json_t *after = made_profile(c->uid, c->generation, c->map, c->class);
-	const struct catalog_document first[] = {{before, origin, false}, {map, origin, false}};
-	const struct catalog_document then[] = {{after, origin, false}, {c->same_map ? map : other, origin, false}};
+	const struct catalog_document first[] = {{before, origin, false, false}, {map, origin, false, false}};
+	const struct catalog_document then[] = {{after, origin, false, false}, {c->same_map ? map : other, origin, false, false}};
 	struct catalog *old = catalog_build(first, 2, SYS, NULL, note_problem, &problems);
 	struct catalog *new = catalog_build(then, c->no_map ? 1 : 2, SYS, old, note_problem, &problems);
 	const struct catalog_profile *a = catalog_profile(old, STR("a"), STR("b"));
@@ -357,9 +378,9 @@ static void test_unread(void **state)
 	json_t *map = made_map("m");
 	json_t *before = made_profile(c->uid_before != NULL ? c->uid_before : "u", 3, "m", "k");
 	json_t *after = made_profile("u", 4, "n", "k");
-	const struct catalog_document first[] = {{before, origin, false}, {map, origin, false}};
+	const struct catalog_document first[] = {{before, origin, false, false}, {map, origin, false, false}};
 	// No ConfigMap is there: what was compiled once needs none.
-	const struct catalog_document then[] = {{after, origin, true}};
+	const struct catalog_document then[] = {{after, origin, true, false}};
 	struct catalog *old = catalog_build(first,
 										c->uid_before == NULL ? 0
 										: c->map_before       ? 2
