@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/version.h"
 
 const uint32_t METRIC_BOUNDS_LATENCY_US[] = {100,   250,    500,    1000,   2500,    5000,    10000,   25000,
 											 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
@@ -17,6 +18,7 @@ const size_t METRIC_BOUNDS_LATENCY_N = sizeof(METRIC_BOUNDS_LATENCY_US) / sizeof
 
 static struct metric *metrics_first;
 static struct metric_histogram *histograms_first;
+static const char *program;
 
 void metrics_register(struct metric *m)
 {
@@ -87,23 +89,34 @@ static void write_seconds(struct buf *out, uint64_t us)
 	buf_add(out, text, end);
 }
 
-static void write_labels(struct buf *out, const char *labels)
+static void write_labels(struct buf *out, const char *labels, const char *common)
 {
-	if (labels[0] != '\0')
-		buf_addf(out, "{%s}", labels);
+	if (labels[0] != '\0' || common[0] != '\0')
+		buf_addf(out, "{%s%s%s}", labels, labels[0] != '\0' && common[0] != '\0' ? "," : "", common);
+}
+
+static void write_value(struct buf *out, const char *name, const char *labels, const char *common, int64_t value)
+{
+	buf_addz(out, name);
+	write_labels(out, labels, common);
+	buf_addf(out, " %" PRId64 "\n", value);
+}
+
+static const char *common_of(const char *(*common)(void))
+{
+	const char *labels = common != NULL ? common() : NULL;
+	return labels != NULL ? labels : "";
 }
 
 void metric_write_value(struct buf *out, const char *name, const char *labels, int64_t value)
 {
-	buf_addz(out, name);
-	write_labels(out, labels);
-	buf_addf(out, " %" PRId64 "\n", value);
+	write_value(out, name, labels, "", value);
 }
 
 void metric_write_seconds(struct buf *out, const char *name, const char *labels, uint64_t us)
 {
 	buf_addz(out, name);
-	write_labels(out, labels);
+	write_labels(out, labels, "");
 	buf_addc(out, ' ');
 	write_seconds(out, us);
 	buf_addc(out, '\n');
@@ -111,16 +124,20 @@ void metric_write_seconds(struct buf *out, const char *name, const char *labels,
 
 static void write_metric(struct buf *out, const struct metric *m)
 {
+	const char *common = common_of(m->common);
 	metric_write_head(out, m->name, m->help, m->type);
-	for (size_t i = 0; i < m->n; i++)
-		metric_write_value(out, m->name, m->series[i].labels,
-						   atomic_load_explicit(&m->series[i].value, memory_order_relaxed));
+	for (size_t i = 0; i < m->n; i++) {
+		int64_t value = atomic_load_explicit(&m->series[i].value, memory_order_relaxed);
+		if (value != 0 || !m->sparse)
+			write_value(out, m->name, m->series[i].labels, common, value);
+	}
 }
 
-static void write_bucket(struct buf *out, const struct metric_histogram *h, const char *labels, size_t i,
-						 uint64_t total)
+static void write_bucket(struct buf *out, const struct metric_histogram *h, const char *labels, const char *common,
+						 size_t i, uint64_t total)
 {
-	buf_addf(out, "%s_bucket{%s%sle=\"", h->name, labels, labels[0] != '\0' ? "," : "");
+	buf_addf(out, "%s_bucket{%s%s%s%sle=\"", h->name, labels, labels[0] != '\0' ? "," : "", common,
+			 common[0] != '\0' ? "," : "");
 	if (i < bounds_used(h))
 		write_seconds(out, h->bounds_us[i]);
 	else
@@ -132,17 +149,47 @@ void metric_write_histogram(struct buf *out, const struct metric_histogram *h, c
 {
 	// Each bucket is read once, so that _count is what +Inf says even while others count.
 	uint64_t total = 0;
+	const char *common = common_of(h->common);
 	for (size_t i = 0; i <= bounds_used(h); i++) {
 		total += atomic_load_explicit(&s->bucket[i], memory_order_relaxed);
-		write_bucket(out, h, s->labels, i, total);
+		write_bucket(out, h, s->labels, common, i, total);
 	}
 	buf_addf(out, "%s_sum", h->name);
-	write_labels(out, s->labels);
+	write_labels(out, s->labels, common);
 	buf_addc(out, ' ');
 	write_seconds(out, atomic_load_explicit(&s->sum_us, memory_order_relaxed));
 	buf_addf(out, "\n%s_count", h->name);
-	write_labels(out, s->labels);
+	write_labels(out, s->labels, common);
 	buf_addf(out, " %" PRIu64 "\n", total);
+}
+
+static bool is_empty(const struct metric_histogram *h, const struct metric_histogram_series *s)
+{
+	uint64_t any = 0;
+	for (size_t i = 0; i <= bounds_used(h); i++)
+		any |= atomic_load_explicit(&s->bucket[i], memory_order_relaxed);
+	return any == 0;
+}
+
+static void write_histogram(struct buf *out, const struct metric_histogram *h)
+{
+	metric_write_head(out, h->name, h->help, METRIC_HISTOGRAM);
+	for (size_t i = 0; i < h->n; i++)
+		if (!h->sparse || !is_empty(h, &h->series[i]))
+			metric_write_histogram(out, h, &h->series[i]);
+}
+
+void metrics_set_program(const char *name)
+{
+	program = name;
+}
+
+static void write_build(struct buf *out)
+{
+	if (program == NULL)
+		return;
+	metric_write_head(out, "coco_build_info", "Which program this is, and its version.", METRIC_GAUGE);
+	buf_addf(out, "coco_build_info{program=\"%s\",version=\"%s\"} 1\n", program, COCO_VERSION);
 }
 
 static void write_process_value(struct buf *out, const char *name, const char *help, enum metric_type type,
@@ -155,11 +202,14 @@ static void write_process_value(struct buf *out, const char *name, const char *h
 static void write_memory(struct buf *out)
 {
 	FILE *f CLEANUP_FCLOSE = fopen("/proc/self/statm", "re");
-	uint64_t pages = 0;
-	if (f == NULL || fscanf(f, "%*u %" SCNu64, &pages) != 1)
+	uint64_t all = 0;
+	uint64_t resident = 0;
+	if (f == NULL || fscanf(f, "%" SCNu64 " %" SCNu64, &all, &resident) != 2)
 		return;
-	write_process_value(out, "process_resident_memory_bytes", "Resident memory.", METRIC_GAUGE,
-						pages * (uint64_t)sysconf(_SC_PAGESIZE));
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	write_process_value(out, "process_resident_memory_bytes", "Resident memory size in bytes.", METRIC_GAUGE,
+						resident * page);
+	write_process_value(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", METRIC_GAUGE, all * page);
 }
 
 // The same sum as utime + stime of /proc/self/stat, which only has it in hundredths of a second.
@@ -168,7 +218,8 @@ static void write_cpu(struct buf *out)
 	struct timespec t;
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0)
 		return;
-	metric_write_head(out, "process_cpu_seconds_total", "User and system CPU time.", METRIC_COUNTER);
+	metric_write_head(out, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.",
+					  METRIC_COUNTER);
 	buf_addz(out, "process_cpu_seconds_total ");
 	write_seconds(out, (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
 	buf_addc(out, '\n');
@@ -206,7 +257,8 @@ static void write_start_time(struct buf *out)
 	long hz = sysconf(_SC_CLK_TCK);
 	if (hz <= 0 || !read_start_ticks(&ticks) || !read_boot_time(&boot))
 		return;
-	metric_write_head(out, "process_start_time_seconds", "Start of the process, in seconds since 1970.", METRIC_GAUGE);
+	metric_write_head(out, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.",
+					  METRIC_GAUGE);
 	buf_addz(out, "process_start_time_seconds ");
 	write_seconds(out, boot * 1000000 + ticks * 1000000 / (uint64_t)hz);
 	buf_addc(out, '\n');
@@ -221,11 +273,12 @@ static void write_fds(struct buf *out)
 			n += e->d_name[0] != '.';
 		(void)closedir(dir);
 		// Not the one that lists the directory.
-		write_process_value(out, "process_open_fds", "Open file descriptors.", METRIC_GAUGE, n > 0 ? n - 1 : 0);
+		write_process_value(out, "process_open_fds", "Number of open file descriptors.", METRIC_GAUGE,
+							n > 0 ? n - 1 : 0);
 	}
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-		write_process_value(out, "process_max_fds", "Most file descriptors that may be open.", METRIC_GAUGE,
+		write_process_value(out, "process_max_fds", "Maximum number of open file descriptors.", METRIC_GAUGE,
 							(uint64_t)limit.rlim_cur);
 }
 
@@ -233,11 +286,9 @@ void metrics_write(struct buf *out)
 {
 	for (const struct metric *m = metrics_first; m != NULL; m = m->next)
 		write_metric(out, m);
-	for (const struct metric_histogram *h = histograms_first; h != NULL; h = h->next) {
-		metric_write_head(out, h->name, h->help, METRIC_HISTOGRAM);
-		for (size_t i = 0; i < h->n; i++)
-			metric_write_histogram(out, h, &h->series[i]);
-	}
+	for (const struct metric_histogram *h = histograms_first; h != NULL; h = h->next)
+		write_histogram(out, h);
+	write_build(out);
 	write_memory(out);
 	write_cpu(out);
 	write_start_time(out);

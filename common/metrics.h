@@ -6,6 +6,7 @@
 #define COCO_COMMON_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ struct metric {
 	struct metric_series *series;
 	size_t n;
 	struct metric *next; // set by metrics_register
+	// Labels that all series have beside their own, NULL for none: what is known only once the program runs. May be NULL.
+	const char *(*common)(void);
+	bool sparse; // series that are 0 are left out: of a table of which few fields are ever used
 };
 
 // Durations, seen as seconds in the exposition. bounds_us: upper bounds in microseconds, rising.
@@ -45,6 +49,8 @@ struct metric_histogram {
 	struct metric_histogram_series *series;
 	size_t n;
 	struct metric_histogram *next;
+	const char *(*common)(void); // as in struct metric
+	bool sparse;                 // series without an observation are left out
 };
 
 // From 100 us to 10 s, as admission latencies need.
@@ -63,8 +69,11 @@ static inline void metric_set(struct metric_series *s, int64_t value)
 }
 void metric_observe_us(const struct metric_histogram *h, struct metric_histogram_series *s, uint64_t us)
 	__attribute__((nonnull));
-// Appends all registered metrics, and the process' own: process_resident_memory_bytes, process_cpu_seconds_total,
-// process_start_time_seconds, process_open_fds, process_max_fds.
+// Who we are, for coco_build_info; static text. Once, at start.
+void metrics_set_program(const char *name) __attribute__((nonnull));
+// Appends all registered metrics, coco_build_info{program,version} where the program is known, and the process' own:
+// process_resident_memory_bytes, process_virtual_memory_bytes, process_cpu_seconds_total, process_start_time_seconds,
+// process_open_fds, process_max_fds.
 void metrics_write(struct buf *out) __attribute__((nonnull));
 
 // For what comes and goes while a program runs, such as a queue: who keeps those numbers appends them, one head for each
@@ -73,7 +82,7 @@ void metric_write_head(struct buf *out, const char *name, const char *help, enum
 	__attribute__((nonnull));
 void metric_write_value(struct buf *out, const char *name, const char *labels, int64_t value) __attribute__((nonnull));
 void metric_write_seconds(struct buf *out, const char *name, const char *labels, uint64_t us) __attribute__((nonnull));
-// One series of a histogram; h->series isn't looked at.
+// One series of a histogram; of h only name, bounds and common are looked at.
 void metric_write_histogram(struct buf *out, const struct metric_histogram *h, const struct metric_histogram_series *s)
 	__attribute__((nonnull));
 

@@ -5,6 +5,11 @@
 #include "common/metrics.h"
 
 #define IDLE_TIMEOUT_S 120
+
+static struct metric_series ready_series[] = {{"", 0}};
+static struct metric ready = {
+	.name = "coco_ready", .help = "1 where /readyz says yes.", .type = METRIC_GAUGE, .series = ready_series, .n = 1};
+
 #define REQUEST_TIMEOUT_S 10
 
 static void healthz(void *ctx, const struct http_request *req, struct http_response *resp)
@@ -28,6 +33,7 @@ static void metrics(void *ctx, const struct http_request *req, struct http_respo
 {
 	const struct plain_server *s = ctx;
 	(void)req;
+	metric_set(&ready_series[0], s->not_ready(s->ctx) == NULL ? 1 : 0);
 	if (s->metrics != NULL)
 		s->metrics(s->ctx, &resp->body);
 	resp->status = 200;
@@ -38,6 +44,7 @@ static void metrics(void *ctx, const struct http_request *req, struct http_respo
 struct http_server *plain_server_start(const struct plain_server *s, const char *listen, struct error *err)
 {
 	// One in a program: the routes are the same for each, but for their context.
+	metrics_register(&ready);
 	static struct http_route routes[3];
 	void *ctx = (void *)(uintptr_t)s;
 	routes[0] = (struct http_route){.method = "GET", .path = "/healthz", .handle = healthz, .ctx = ctx};

@@ -1,4 +1,4 @@
-// The second, plain port of a server program: /healthz, /readyz and /metrics.
+// The second, plain port of a server program: /healthz, /readyz and /metrics, among which is coco_ready.
 #ifndef COCO_COMMON_PLAIN_SERVER_H
 #define COCO_COMMON_PLAIN_SERVER_H
 

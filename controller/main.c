@@ -15,6 +15,7 @@
 #include "common/kube/session.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/metrics.h"
 #include "common/names.h"
 #include "common/options.h"
 #include "common/plain_server.h"
@@ -223,6 +224,7 @@ static void append_metrics(void *ctx, struct buf *out)
 	workers_write_metrics(out);
 	lease_write_metrics(out);
 	kube_events_write_metrics(out);
+	trustees_write_metrics(out);
 }
 
 // ---- Start and stop
@@ -313,6 +315,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	// Threads that take turns don't need heaps of their own.
 	(void)mallopt(M_ARENA_MAX, 2);
+	metrics_set_program(command.name);
 	struct program p = {
 		.catalog = CATALOG_STORE_INIT, .workers_lock = PTHREAD_MUTEX_INITIALIZER, .footprint = {.repeat = true}};
 	struct error err;

@@ -102,6 +102,14 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 	return 0;
 }
 
+// For metrics, of the one that the pass is about. holder: has the status.
+static void note_ready(struct pass *p, bool is_it, const json_t *holder)
+{
+	if (is_it)
+		trustee_metrics_told(p->t, p->state, json_text_is(status_condition(holder, "Ready"), "status", "True"),
+							 p->not_after_s);
+}
+
 static int report(struct pass *p, const struct kube_resource *res, const json_t *object,
 				  const struct trustee_status_input *about, bool tell, struct error *err)
 {
@@ -113,9 +121,15 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 	if (starting && !tell && status_condition(object, "Ready") == NULL)
 		return 0;
 	json_t *status = trustee_status(&in);
-	if (status == NULL)
+	if (status == NULL) {
+		note_ready(p, tell, object);
 		return 0;
+	}
 	int rc = write_status(p, res, object, status, err);
+	if (rc == 0) {
+		json_auto_t *holder = json_pack("{s:O}", "status", status);
+		note_ready(p, tell, holder);
+	}
 	if (rc == 0 && tell)
 		tell_ready(p, object, status, starting);
 	json_decref(status);

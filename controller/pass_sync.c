@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/kube/kind_metrics.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/secret.h"
@@ -189,6 +190,7 @@ static void tell_applied(const struct pass *p, const struct change *c, const jso
 			 LOG_Z("field", repaired && c->where[0] != '\0' ? c->where : NULL));
 	if (!repaired)
 		return;
+	kind_metrics_repaired(c->want->resource);
 	CLEANUP_FREE char *note =
 		c->where[0] != '\0'
 			? xasprintf("%s \"%s\": %s had been changed by others, and was taken back", kind, c->want->name, c->where)

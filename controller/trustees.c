@@ -234,6 +234,7 @@ struct trustees *trustees_start(const struct trustees_config *config)
 	t->view = view_start(&view);
 	(void)pthread_mutex_unlock(&t->lock);
 	workqueue_add(t->queue, WORLD_KEY);
+	trustee_metrics_add(t);
 	return t;
 }
 
@@ -241,6 +242,7 @@ void trustees_stop(struct trustees *t)
 {
 	if (t == NULL)
 		return;
+	trustee_metrics_remove(t);
 	view_stop(t->view);
 	for (size_t i = 0; i < t->nstates; i++)
 		free_state(t->states[i]);

@@ -40,6 +40,10 @@ const char *trustees_wait_for(struct trustees *t) __attribute__((nonnull));
 void trustees_look_at_bindings(struct trustees *t) __attribute__((nonnull));
 // Whether a pass was made since this was asked last.
 bool trustees_have_worked(struct trustees *t) __attribute__((nonnull));
+// Of each that is tended, while this replica leads: coco_trustees{state}, and of at most TRUSTEE_SERIES_MAX by name
+// coco_trustee_ready and coco_trustee_certificate_not_after_timestamp_seconds{kind,trustee_namespace,trustee}.
+#define TRUSTEE_SERIES_MAX 200
+void trustees_write_metrics(struct buf *out) __attribute__((nonnull));
 // reconcile_fn; ctx is a struct trustees.
 int trustees_reconcile(void *ctx, const char *key, struct reconcile_result *ret, struct error *err)
 	__attribute__((warn_unused_result, nonnull));

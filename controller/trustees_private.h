@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "common/encode.h"
+#include "common/live.h"
 #include "controller/remarks.h"
 #include "controller/trustees.h"
 #include "controller/view.h"
@@ -29,10 +30,16 @@ struct trustee_state {
 	unsigned refusals;      // passes in a row in which something was refused
 	json_t *secrets;        // names of those that are read; with the lock
 	bool bindings;          // with the lock
+	// As the last status says, for metrics; with the lock.
+	struct {
+		bool known, ready;
+		int64_t not_after_s; // 0: there is no certificate
+	} told;
 };
 
 struct trustees {
 	struct trustees_config config;
+	struct live live;
 	struct view *view;
 	struct workqueue *queue;
 	atomic_bool worked;   // since somebody asked
@@ -42,6 +49,13 @@ struct trustees {
 	struct trustee_state **states;
 	size_t nstates;
 };
+
+// A status was written, or is right as it is.
+void trustee_metrics_told(struct trustees *t, struct trustee_state *state, bool ready, int64_t not_after_s)
+	__attribute__((nonnull));
+// From trustees_write_metrics on t counts, until its stop.
+void trustee_metrics_add(struct trustees *t) __attribute__((nonnull));
+void trustee_metrics_remove(struct trustees *t) __attribute__((nonnull));
 
 // One pass. tc, kbs: as they are now (new references, taken), at least one of them; NULL for none.
 int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,

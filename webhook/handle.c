@@ -2,9 +2,10 @@
 
 #include "common/names.h"
 #include "common/version.h"
+#include "webhook/outcome.h"
 #include "webhook/validate_resources.h"
 
-#define AUDIT_MAX 5
+#define AUDIT_MAX 7
 // The API server makes a header of it, upon which clients like Tekton's try again by themselves, some ten times.
 #define RETRY_AFTER_S 1
 #define PATCH_BASE64_MAX (((size_t)1024 * 1024 + 2) / 3 * 4)
@@ -20,20 +21,22 @@ static struct str profile_name(const struct decision *d, struct arena *arena)
 	return e != NULL ? ARENA_JOIN(arena, str_from(e->ns), STR("/"), str_from(e->name)) : (struct str){0};
 }
 
-// What an auditor wants to find later, without reading pods.
+// What an auditor wants to find later, without reading pods: what became of it, why, and by which profile as it was then.
 static size_t audit(const struct decision *d, struct arena *arena, struct key_value *to)
 {
+	char number[INT_TEXT_MAX];
 	size_t n = 0;
-	if (d->verdict == VERDICT_LEFT_ALONE)
-		return 0;
-	to[n++] = (struct key_value){STR("decision"), str_from(d->cause)};
-	if (d->entry != NULL)
+	to[n++] = (struct key_value){STR("decision"), str_from(outcome_name(outcome_of(d)))};
+	to[n++] = (struct key_value){STR("reason"), str_from(d->cause)};
+	if (d->entry != NULL) {
+		int64_t generation = d->profile != NULL ? d->profile->generation : d->entry->generation;
 		to[n++] = (struct key_value){STR("profile"), profile_name(d, arena)};
-	if (d->verdict == VERDICT_DENIED)
+		to[n++] = (struct key_value){STR("generation"), ARENA_JOIN(arena, int_text(generation, number))};
+	}
+	if (d->verdict != VERDICT_CONFIDENTIAL)
 		return n;
 	to[n++] = (struct key_value){STR("initdata"), str_from(d->profile->digest)};
-	char vm[INT_TEXT_MAX];
-	to[n++] = (struct key_value){STR("vm-mib"), ARENA_JOIN(arena, int_text(d->sizing.vm_mib, vm))};
+	to[n++] = (struct key_value){STR("vm-mib"), ARENA_JOIN(arena, int_text(d->sizing.vm_mib, number))};
 	to[n++] = (struct key_value){STR("version"), STR(COCO_VERSION)};
 	return n;
 }

@@ -15,12 +15,14 @@
 #include "common/kube_name.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/metrics.h"
 #include "common/names.h"
 #include "common/options.h"
 #include "common/secret.h"
 #include "common/stop_signals.h"
 #include "common/version.h"
 #include "webhook/serve.h"
+#include "webhook/serve_metrics.h"
 #include "webhook/serving_certificates.h"
 
 #define PEM_MAX ((size_t)256 * 1024)
@@ -135,8 +137,8 @@ static void note_catalog(struct program *p, const struct catalog *before)
 	const struct catalog_profile *v = catalog_profiles(c, &n);
 	for (size_t i = 0; i < n; i++)
 		bad += v[i].problem != NULL;
-	serve_note_reload(bad == 0);
-	serve_note_profiles(c);
+	serve_metrics_reload(bad == 0);
+	serve_metrics_profiles(c);
 	log_info("profiles loaded", LOG_I("profiles", n), LOG_I("withProblems", bad));
 	catalog_unref(c);
 }
@@ -150,7 +152,7 @@ static void take_up_profiles(struct program *p)
 		note_catalog(p, before);
 	catalog_unref(before);
 	if (rc < 0) {
-		serve_note_reload(false);
+		serve_metrics_reload(false);
 		log_error("profiles can't be read again; those loaded stay in force", LOG_Z("reason", err.msg));
 	}
 	atomic_store(&p->serving.waits_for, catalog_feed_waits_for(p->feed));
@@ -231,7 +233,7 @@ static int with_certificate(struct program *p, int (*use)(struct program *, stru
 		return error_prefix(err, "--tls-key");
 	int rc = use(p, buf_str(&cert), buf_str(&key), err);
 	if (rc == 0)
-		serve_note_certificate(not_after(buf_str(&cert)));
+		serve_metrics_certificate(not_after(buf_str(&cert)));
 	return rc;
 }
 
@@ -288,7 +290,7 @@ static int take_certificate(void *ctx, struct str cert, struct str key, int64_t 
 	struct program *p = ctx;
 	int rc = serving_replace_certificate(&p->serving, cert, key, err);
 	if (rc == 0)
-		serve_note_certificate(not_after_s);
+		serve_metrics_certificate(not_after_s);
 	return rc;
 }
 
@@ -448,7 +450,8 @@ int main(int argc, char **argv)
 	struct error err;
 	// Before any thread, so that none but run() gets these.
 	CLEANUP_CLOSE int signals = stop_signals_open(&err);
-	serve_register_metrics();
+	metrics_set_program(command.name);
+	serve_metrics_register();
 	if (own_certificates())
 		serving_certificates_register_metrics();
 	struct program p = {.serving = SERVING_INIT};

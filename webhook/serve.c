@@ -6,9 +6,9 @@
 
 #include "common/catalog_lookup.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/names.h"
 #include "common/told.h"
+#include "webhook/serve_metrics.h"
 #include "webhook/serving_certificates.h"
 #include "webhook/trustee_lookup.h"
 
@@ -18,111 +18,6 @@
 #define TOO_MANY "too many pods wait for theirs already"
 #define STOPPING "this webhook is about to stop"
 
-#define ADMISSION_OUTCOMES(endpoint)                                                                            \
-	{"endpoint=\"" endpoint "\",outcome=\"mutated\"", 0}, {"endpoint=\"" endpoint "\",outcome=\"allowed\"", 0}, \
-		{"endpoint=\"" endpoint "\",outcome=\"denied\"", 0},                                                    \
-	{                                                                                                           \
-		"endpoint=\"" endpoint "\",outcome=\"malformed\"", 0                                                    \
-	}
-
-enum outcome { OUTCOME_MUTATED, OUTCOME_ALLOWED, OUTCOME_DENIED, OUTCOME_MALFORMED, OUTCOMES };
-
-static struct metric_series admission_series[] = {
-	ADMISSION_OUTCOMES("mutate-pods"), ADMISSION_OUTCOMES("validate-pods"), ADMISSION_OUTCOMES("validate-resources")};
-static struct metric admissions = {.name = "coco_webhook_admissions_total",
-								   .help = "Admission reviews answered.",
-								   .type = METRIC_COUNTER,
-								   .series = admission_series,
-								   .n = sizeof(admission_series) / sizeof(admission_series[0])};
-
-static struct metric_histogram_series duration_series[] = {{.labels = "endpoint=\"mutate-pods\""},
-														   {.labels = "endpoint=\"validate-pods\""},
-														   {.labels = "endpoint=\"validate-resources\""}};
-static struct metric_histogram durations = {.name = "coco_webhook_admission_duration_seconds",
-											.help =
-												"Time to decide about an admission review, without network and TLS.",
-											.series = duration_series,
-											.n = sizeof(duration_series) / sizeof(duration_series[0])};
-
-static struct metric_series profile_series[] = {
-	{"state=\"good\"", 0}, {"state=\"stale\"", 0}, {"state=\"invalid\"", 0}};
-static struct metric profiles = {.name = "coco_webhook_profiles",
-								 .help =
-									 "ConfidentialProfiles known: good, stale (the newest version is not valid, the "
-									 "last good one is used), invalid (pods that name it are denied).",
-								 .type = METRIC_GAUGE,
-								 .series = profile_series,
-								 .n = 3};
-
-static struct metric_series reload_series[] = {{"result=\"success\"", 0}, {"result=\"failure\"", 0}};
-static struct metric reloads = {.name = "coco_webhook_profile_reloads_total",
-								.help =
-									"Times that profiles were read anew; failure: something in them could not be used.",
-								.type = METRIC_COUNTER,
-								.series = reload_series,
-								.n = 2};
-
-static struct metric_series lookup_series[] = {{"result=\"success\"", 0}, {"result=\"failure\"", 0}};
-static struct metric lookups = {.name = "coco_webhook_lookups_total",
-								.help = "Reviews for which the API server was asked: pods whose profile or namespace "
-										"was not known yet, new Trustees; failure: it did not answer, and a pod was "
-										"denied.",
-								.type = METRIC_COUNTER,
-								.series = lookup_series,
-								.n = 2};
-
-static struct metric_series certificate_series[] = {{"", 0}};
-static struct metric certificate = {.name = "coco_webhook_certificate_not_after_timestamp_seconds",
-									.help = "When the serving certificate in use expires.",
-									.type = METRIC_GAUGE,
-									.series = certificate_series,
-									.n = 1};
-
-static struct metric_series connection_series[] = {{"", 0}};
-static struct metric connections = {.name = "coco_webhook_connections",
-									.help = "Open connections to the admission port.",
-									.type = METRIC_GAUGE,
-									.series = connection_series,
-									.n = 1};
-
-static struct metric_series refused_series[] = {{"code=\"408\"", 0}, {"code=\"413\"", 0}, {"code=\"503\"", 0}};
-static struct metric refused = {.name = "coco_webhook_refused_requests_total",
-								.help = "Requests that a limit refused before they were read whole.",
-								.type = METRIC_COUNTER,
-								.series = refused_series,
-								.n = 3};
-
-void serve_register_metrics(void)
-{
-	durations.bounds_us = METRIC_BOUNDS_LATENCY_US;
-	durations.nbounds = METRIC_BOUNDS_LATENCY_N;
-	struct metric *all[] = {&admissions, &profiles, &reloads, &lookups, &certificate, &connections, &refused};
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		metrics_register(all[i]);
-	metrics_register_histogram(&durations);
-}
-
-void serve_note_profiles(const struct catalog *c)
-{
-	size_t n = 0;
-	int64_t count[3] = {0};
-	const struct catalog_profile *v = catalog_profiles(c, &n);
-	for (size_t i = 0; i < n; i++)
-		count[v[i].profile == NULL ? 2 : v[i].problem != NULL ? 1 : 0]++;
-	for (size_t i = 0; i < 3; i++)
-		metric_set(&profile_series[i], count[i]);
-}
-
-void serve_note_reload(bool good)
-{
-	metric_add(&reload_series[good ? 0 : 1], 1);
-}
-
-void serve_note_certificate(int64_t not_after_s)
-{
-	metric_set(&certificate_series[0], not_after_s);
-}
-
 static int64_t now_us(void)
 {
 	struct timespec t;
@@ -130,26 +25,16 @@ static int64_t now_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static enum outcome outcome_of(const struct handled *h)
-{
-	if (h->status != 200)
-		return OUTCOME_MALFORMED;
-	if (h->decision.verdict == VERDICT_DENIED)
-		return OUTCOME_DENIED;
-	return h->decision.nedits > 0 ? OUTCOME_MUTATED : OUTCOME_ALLOWED;
-}
-
-// By endpoint. Both paths of a kind count as one in metrics and logs.
+// By endpoint. Both paths of a kind have the same name in logs.
 static const struct {
 	const char *path;
 	const char *name;
-	size_t series;
 } endpoints[ENDPOINTS] = {
-	[ENDPOINT_MUTATE] = {"/mutate-pods", "mutate-pods", 0},
-	[ENDPOINT_MUTATE_ENABLED] = {"/mutate-pods/enabled-namespace", "mutate-pods", 0},
-	[ENDPOINT_VALIDATE] = {"/validate-pods", "validate-pods", 1},
-	[ENDPOINT_VALIDATE_ENABLED] = {"/validate-pods/enabled-namespace", "validate-pods", 1},
-	[ENDPOINT_VALIDATE_RESOURCES] = {"/validate-resources", "validate-resources", 2},
+	[ENDPOINT_MUTATE] = {SERVE_PATH_MUTATE, "mutate-pods"},
+	[ENDPOINT_MUTATE_ENABLED] = {SERVE_PATH_MUTATE_ENABLED, "mutate-pods"},
+	[ENDPOINT_VALIDATE] = {SERVE_PATH_VALIDATE, "validate-pods"},
+	[ENDPOINT_VALIDATE_ENABLED] = {SERVE_PATH_VALIDATE_ENABLED, "validate-pods"},
+	[ENDPOINT_VALIDATE_RESOURCES] = {SERVE_PATH_VALIDATE_RESOURCES, "validate-resources"},
 };
 
 // A pod that is left alone is none of ours; our own resources always are.
@@ -201,10 +86,12 @@ static bool begin(struct admission *a, const struct entrance *e, const struct ht
 	a->catalog = catalog_store_get(&e->serving->store);
 	a->fresh = NULL;
 	a->arena = (struct arena){0};
+	serve_metrics_begin(e->endpoint);
 	if (a->catalog == NULL && e->endpoint != ENDPOINT_VALIDATE_RESOURCES) {
 		resp->status = 503;
 		resp->retry_after_s = 1;
 		buf_addz(&resp->body, "profiles are not loaded yet; try again\n");
+		serve_metrics_turned_away(e->endpoint, (uint64_t)(now_us() - a->start_us));
 		return false;
 	}
 	handle_review(e->endpoint, a->catalog, req->body, &a->arena, &resp->body, &a->h);
@@ -217,9 +104,7 @@ static void finish(struct admission *a, struct http_response *resp)
 	resp->status = h->status;
 	resp->content_type = h->status == 200 ? "application/json" : NULL;
 	int64_t us = now_us() - a->start_us;
-	size_t series = endpoints[a->entrance->endpoint].series;
-	metric_add(&admission_series[series * OUTCOMES + (size_t)outcome_of(h)], 1);
-	metric_observe_us(&durations, &duration_series[series], (uint64_t)us);
+	serve_metrics_end(a->entrance->endpoint, h, (uint64_t)us);
 	log_review(a->entrance->endpoint, h, us);
 }
 
@@ -239,7 +124,7 @@ static void look_up(struct admission *a, const struct http_request *req, struct 
 	const struct review *r = &a->h.review;
 	struct str profile = key_values_get(&r->object.annotations, ANNOTATION_PROFILE);
 	int rc = catalog_lookup(a->entrance->serving->lookup, a->catalog, review_namespace(r), profile, &a->fresh, &err);
-	metric_add(&lookup_series[rc == 0 ? 0 : 1], 1);
+	serve_metrics_lookup(rc == 0);
 	if (rc < 0) {
 		// Where the API server is, and how we speak with it, is none of the pod's author's business.
 		static struct told told = TOLD_INIT;
@@ -265,7 +150,7 @@ static void look_up_rivals(struct admission *a, struct http_response *resp)
 	struct error err;
 	json_t *others = NULL;
 	int rc = trustee_lookup(a->entrance->serving->lookup, a->h.review.ns, &others, &err);
-	metric_add(&lookup_series[rc == 0 ? 0 : 1], 1);
+	serve_metrics_lookup(rc == 0);
 	if (rc < 0) {
 		static struct told told = TOLD_INIT;
 		if (told_due(&told, "lookup", clock_mono_ms(&clock_real)))
@@ -292,8 +177,10 @@ static void serve_review(void *ctx, const struct http_request *req, struct http_
 		return;
 	if (needs_lookup(&a) || needs_rivals(&a)) {
 		resp->later = !req->at_once;
-		if (resp->later)
+		if (resp->later) {
+			serve_metrics_later(a.entrance->endpoint);
 			return;
+		}
 		go_without(&a, TOO_MANY, resp);
 	}
 	finish(&a, resp);
@@ -356,10 +243,7 @@ static void bring_metrics_up_to_date(void *ctx, struct buf *out)
 	if (s->admission != NULL) {
 		struct http_stats stats;
 		http_server_stats(s->admission, &stats);
-		metric_set(&connection_series[0], stats.connections);
-		metric_set(&refused_series[0], (int64_t)stats.refused_408);
-		metric_set(&refused_series[1], (int64_t)stats.refused_413);
-		metric_set(&refused_series[2], (int64_t)stats.refused_503);
+		serve_metrics_server(&stats);
 	}
 	(void)pthread_mutex_unlock(&s->admission_lock);
 }

@@ -1,4 +1,4 @@
-// The webhook's routes on common/http_server: handlers, their metrics and log lines.
+// The webhook's routes on common/http_server: handlers and their log lines. Their metrics: serve_metrics.h.
 #ifndef COCO_WEBHOOK_SERVE_H
 #define COCO_WEBHOOK_SERVE_H
 
@@ -53,13 +53,5 @@ int serving_replace_certificate(struct serving *s, struct str cert, struct str k
 size_t serve_admission_routes(struct serving *s, struct http_route routes[ROUTES_MAX]) __attribute__((nonnull));
 // What the plain port says.
 void serving_init_plain(struct serving *s) __attribute__((nonnull));
-
-// Once, before anything is served.
-void serve_register_metrics(void);
-
-// What the reloads found; for metrics.
-void serve_note_profiles(const struct catalog *c) __attribute__((nonnull));
-void serve_note_reload(bool good);
-void serve_note_certificate(int64_t not_after_s);
 
 #endif

@@ -59,6 +59,7 @@ struct kube_client *kube_client_new(const struct kube_config *config, struct kub
 		return NULL;
 	struct kube_client *c = xcalloc(1, sizeof(*c));
 	c->config = config;
+	client_metrics_server(config->server);
 	c->auth = auth;
 	c->clock = clock;
 	c->stop = options->stop;
@@ -209,7 +210,7 @@ static int wait_for_limiter(const struct call *call, struct error *err)
 	if (too_late)
 		return error_set(err, ETIMEDOUT,
 						 "this client's own limit of %g requests a second has it wait for longer than it may", qps);
-	client_metrics_limited(wait);
+	client_metrics_limited(call->req->method, wait);
 	return wait_ms(call, wait, err);
 }
 
@@ -412,8 +413,8 @@ int kube_do(struct kube_client *c, const struct kube_request *req, struct kube_r
 			return -err->code;
 		if (wait_ms(&call, wait, err) < 0)
 			return error_prefix(err, "%s", call.what);
+		client_metrics_retry(req->method, ret->status.http);
 		kube_response_release(ret);
-		client_metrics_retry();
 	}
 }
 

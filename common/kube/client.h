@@ -6,8 +6,9 @@
 // patches with a resourceVersion; DELETE with a uid), one 401 with a fresh credential. All else is the caller's, a
 // connection that could not be made too. Errors: kube/status.h. A namespace or name that can't stand in a path is EINVAL.
 // A rate limit of the client's own (token bucket) applies before anything is sent.
-// Not logging. Metrics: rest_client_requests_total{code,method}, rest_client_request_duration_seconds{verb},
-// rest_client_retries_total, rest_client_rate_limiter_duration_seconds.
+// Not logging. Metrics: rest_client_requests_total{code,method,host}, rest_client_request_duration_seconds{verb,host},
+// rest_client_request_retries_total{code,verb,host}, rest_client_rate_limiter_duration_seconds{verb,host}, and of the verbs
+// below those in kind_metrics.h.
 #ifndef COCO_COMMON_KUBE_CLIENT_H
 #define COCO_COMMON_KUBE_CLIENT_H
 

@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/kube/answer.h"
+#include "common/kube/kind_metrics.h"
 #include "common/mem.h"
 
 #define METADATA_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -170,6 +171,16 @@ int kube_list(struct kube_client *c, const struct kube_resource *res, const char
 
 // ---- Writing
 
+// As ask(), of what changes something.
+static int write_to(struct kube_client *c, const struct kube_resource *res, enum kind_verb verb,
+					const struct kube_request *req, json_t **ret, struct error *err)
+{
+	int rc = ask(c, req, ret, err);
+	if (rc == 0)
+		kind_metrics_wrote(res, verb);
+	return rc;
+}
+
 int kube_create(struct kube_client *c, const struct kube_resource *res, const char *ns, const json_t *object,
 				json_t **ret, struct error *err)
 {
@@ -177,7 +188,8 @@ int kube_create(struct kube_client *c, const struct kube_resource *res, const ch
 	struct buf path = BUF_INIT(KUBE_PATH_MAX);
 	if (target_path(&(struct target){res, ns, NULL, NULL}, true, &path, err) < 0)
 		return -err->code;
-	return ask(c, &(struct kube_request){.method = "POST", .path = buf_z(&path), .body = object}, ret, err);
+	const struct kube_request req = {.method = "POST", .path = buf_z(&path), .body = object};
+	return write_to(c, res, KIND_CREATE, &req, ret, err);
 }
 
 // Twice is not once more where the second finds another resourceVersion.
@@ -195,7 +207,7 @@ int kube_update(struct kube_client *c, const struct kube_resource *res, const ch
 		return -err->code;
 	const struct kube_request req = {
 		.method = "PUT", .path = buf_z(&path), .body = object, .repeatable = says_version(object)};
-	return ask(c, &req, ret, err);
+	return write_to(c, res, KIND_UPDATE, &req, ret, err);
 }
 
 int kube_patch_merge(struct kube_client *c, const struct kube_resource *res, const char *ns, const char *name,
@@ -212,7 +224,7 @@ int kube_patch_merge(struct kube_client *c, const struct kube_resource *res, con
 		.content_type = MERGE_PATCH,
 		.repeatable = says_version(patch),
 	};
-	return ask(c, &req, ret, err);
+	return write_to(c, res, KIND_PATCH, &req, ret, err);
 }
 
 int kube_apply(struct kube_client *c, const struct kube_resource *res, const char *ns, const char *subresource,
@@ -231,7 +243,7 @@ int kube_apply(struct kube_client *c, const struct kube_resource *res, const cha
 		.content_type = APPLY_PATCH,
 		.repeatable = true,
 	};
-	return ask(c, &req, ret, err);
+	return write_to(c, res, KIND_APPLY, &req, ret, err);
 }
 
 int kube_delete(struct kube_client *c, const struct kube_resource *res, const char *ns, const char *name,
@@ -252,7 +264,7 @@ int kube_delete(struct kube_client *c, const struct kube_resource *res, const ch
 		.body = options,
 		.repeatable = uid != NULL || resource_version != NULL,
 	};
-	return ask(c, &req, NULL, err);
+	return write_to(c, res, KIND_DELETE, &req, NULL, err);
 }
 
 // ---- What the cluster has

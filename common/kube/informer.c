@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/kube/answer.h"
+#include "common/kube/kind_metrics.h"
 #include "common/kube/reflector.h"
 #include "common/mem.h"
 #include "common/thread.h"
@@ -271,6 +272,7 @@ static struct reflector_next list_failed(struct kube_informer *i, const struct e
 	if (err->code == ESTALE)
 		atomic_fetch_add(&i->expired, 1);
 	atomic_fetch_add(&i->failures, 1);
+	kind_metrics_restarted(&i->resource, err->code == ESTALE ? KIND_EXPIRED : KIND_FAILED);
 	// The program is stopping: no trouble.
 	if (err->code != ECANCELED)
 		tell_trouble(i, REFLECTOR_LIST, err->code, status_of(err->code), err->msg, next.delay_ms);
@@ -348,12 +350,18 @@ static void *lister_run(void *ctx)
 
 // ---- Streams: on the watcher's thread
 
+static void note_live(struct kube_informer *i, bool live)
+{
+	if (atomic_exchange(&i->live, live) != live)
+		kind_metrics_open(&i->resource, live ? 1 : -1);
+}
+
 // From within its handler: gives the stream up, or its handle back where it has ended.
 static void stream_drop(struct kube_informer *i)
 {
 	kube_watch_cancel(i->stream);
 	i->stream = NULL;
-	atomic_store(&i->live, false);
+	note_live(i, false);
 }
 
 static void stream_opened(void *ctx)
@@ -362,7 +370,7 @@ static void stream_opened(void *ctx)
 	if (!informer_enter(i))
 		return;
 	i->opened_ms = clock_mono_ms(i->set->config.clock);
-	atomic_store(&i->live, true);
+	note_live(i, true);
 	if (reflector_recovered(&i->troubles))
 		tell(i, REFLECTOR_WATCH, 200, "works again", 0);
 	informer_leave(i, NULL);
@@ -374,6 +382,9 @@ static struct reflector_next stream_over(struct kube_informer *i, const struct k
 	struct reflector_next next = reflector_stream_ended(&i->reflector, status, lived_ms);
 	if (status->http == 410)
 		atomic_fetch_add(&i->expired, 1);
+	kind_metrics_restarted(&i->resource, status->http == 410 ? KIND_EXPIRED
+										 : next.delay_ms > 0 ? KIND_FAILED
+															 : KIND_ENDED);
 	if (next.refused_stream)
 		atomic_store(&i->set->streamed_lists, STREAMED_LISTS_NO);
 	if (next.delay_ms > 0) {
@@ -388,6 +399,7 @@ static struct reflector_next stream_garbled(struct kube_informer *i, const struc
 {
 	struct reflector_next next = reflector_stream_garbled(&i->reflector);
 	atomic_fetch_add(&i->failures, 1);
+	kind_metrics_restarted(&i->resource, KIND_FAILED);
 	tell_trouble(i, REFLECTOR_WATCH, err->code, 0, err->msg, next.delay_ms);
 	return next;
 }
@@ -537,6 +549,7 @@ static void stream_end(void *ctx, bool ran)
 		if (ran)
 			kube_watch_cancel(i->stream);
 		i->stream = NULL;
+		note_live(i, false);
 		informer_unref(i); // the runner's
 	}
 	informer_unref(i);
@@ -571,6 +584,7 @@ struct kube_informer *kube_informer_add(struct kube_informers *s, const struct k
 	thread_cond_init(&i->idle);
 	i->refs = 2; // the owner's and the runner's
 	reflector_init(&i->reflector, s->config.backoff_first_ms, s->config.backoff_max_ms, backoff_seed());
+	kind_metrics_watches(&i->resource, 1);
 
 	(void)pthread_mutex_lock(&i->lock);
 	(void)pthread_mutex_lock(&s->lock);
@@ -603,6 +617,7 @@ static void informer_end(struct kube_informer *i)
 	(void)pthread_mutex_unlock(&i->lock);
 	kube_store_free(i->store);
 	i->store = NULL;
+	kind_metrics_watches(&i->resource, -1);
 	kube_watcher_after(i->set->config.watcher, 0, stream_end, i);
 	informer_unref(i);
 }

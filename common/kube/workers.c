@@ -15,10 +15,11 @@
 
 #define LABEL_MAX 96
 
-enum outcome { SUCCESS, FAILURE, AGAIN, OUTCOMES };
+// AGAIN: it has asked for that itself. RETRY: it was given up, and is no failure.
+enum outcome { SUCCESS, FAILURE, AGAIN, RETRY, OUTCOMES };
 
 static const char *const OUTCOME_NAMES[OUTCOMES] = {
-	[SUCCESS] = "success", [FAILURE] = "error", [AGAIN] = "requeue_after"};
+	[SUCCESS] = "success", [FAILURE] = "error", [AGAIN] = "requeue_after", [RETRY] = "requeue"};
 
 struct workers {
 	struct workqueue *q;
@@ -31,6 +32,7 @@ struct workers {
 	unsigned n;
 	pthread_t threads[WORKERS_MAX];
 	_Atomic int64_t outcomes[OUTCOMES];
+	_Atomic int64_t final_errors; // of the failures, those that are not tried again by themselves
 	_Atomic int64_t active;
 	struct metric_histogram_series took;
 };
@@ -41,7 +43,7 @@ static const uint32_t BOUNDS_US[] = {5000,    10000,   25000,   50000,    100000
 									 1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 300000000};
 static const struct metric_histogram TOOK = {
 	.name = "controller_runtime_reconcile_time_seconds",
-	.help = "How long a reconcile takes.",
+	.help = "Length of time per reconciliation per controller",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
@@ -84,7 +86,9 @@ static enum outcome plan_next(struct workers *w, const char *key, int failed, co
 			err->code = -failed;
 		int64_t next_ms = plan_after_failure(w, key, err->code, result->again_ms);
 		if (err->code == ECANCELED)
-			return AGAIN;
+			return RETRY;
+		if (next_ms < 0)
+			atomic_fetch_add(&w->final_errors, 1);
 		w->failed(w->ctx, key, err, next_ms);
 		return FAILURE;
 	}
@@ -158,6 +162,11 @@ static int64_t errors_of(const struct workers *w)
 	return atomic_load(&w->outcomes[FAILURE]);
 }
 
+static int64_t final_errors_of(const struct workers *w)
+{
+	return atomic_load(&w->final_errors);
+}
+
 static int64_t active_of(const struct workers *w)
 {
 	return atomic_load(&w->active);
@@ -173,15 +182,19 @@ static const struct number {
 	enum metric_type type;
 	int64_t (*of)(const struct workers *w);
 } NUMBERS[] = {
-	{"controller_runtime_reconcile_errors_total", "Reconciles that failed.", METRIC_COUNTER, errors_of},
-	{"controller_runtime_active_workers", "Workers that have a key.", METRIC_GAUGE, active_of},
-	{"controller_runtime_max_concurrent_reconciles", "Workers.", METRIC_GAUGE, threads_of},
+	{"controller_runtime_reconcile_errors_total", "Total number of reconciliation errors per controller",
+	 METRIC_COUNTER, errors_of},
+	{"controller_runtime_terminal_reconcile_errors_total",
+	 "Total number of terminal reconciliation errors per controller", METRIC_COUNTER, final_errors_of},
+	{"controller_runtime_active_workers", "Number of currently used workers per controller", METRIC_GAUGE, active_of},
+	{"controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller",
+	 METRIC_GAUGE, threads_of},
 };
 
 static void write_outcomes(struct buf *out)
 {
 	static const char NAME[] = "controller_runtime_reconcile_total";
-	metric_write_head(out, NAME, "Reconciles, by result.", METRIC_COUNTER);
+	metric_write_head(out, NAME, "Total number of reconciliations per controller", METRIC_COUNTER);
 	for (const struct live *at = all_workers.first; at != NULL; at = at->next) {
 		const struct workers *w = at->object;
 		for (int i = 0; i < OUTCOMES; i++) {

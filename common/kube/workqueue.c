@@ -51,13 +51,13 @@ static const uint32_t BOUNDS_US[] = {1000,    5000,    10000,    50000,    10000
 
 static const struct metric_histogram WAITED = {
 	.name = "workqueue_queue_duration_seconds",
-	.help = "How long a key stays in the queue before a worker takes it.",
+	.help = "How long in seconds an item stays in workqueue before being requested",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
 static const struct metric_histogram WORKED = {
 	.name = "workqueue_work_duration_seconds",
-	.help = "How long a worker has a key.",
+	.help = "How long in seconds processing an item from workqueue takes.",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
@@ -444,13 +444,16 @@ static const struct number {
 	enum metric_type type;
 	bool is_ms;
 } NUMBERS[] = {
-	{"workqueue_depth", "Keys that a worker could take now.", depth_of, METRIC_GAUGE, false},
-	{"workqueue_adds_total", "Keys added that did not wait already.", adds_of, METRIC_COUNTER, false},
-	{"workqueue_retries_total", "Keys added for later.", retries_of, METRIC_COUNTER, false},
-	{"workqueue_unfinished_work_seconds", "How long workers have had the keys that they have now, in all.",
+	{"workqueue_depth", "Current depth of workqueue", depth_of, METRIC_GAUGE, false},
+	{"workqueue_adds_total", "Total number of adds handled by workqueue", adds_of, METRIC_COUNTER, false},
+	{"workqueue_retries_total", "Total number of retries handled by workqueue", retries_of, METRIC_COUNTER, false},
+	{"workqueue_unfinished_work_seconds",
+	 "How many seconds of work has been done that is in progress and hasn't been observed by work_duration. Large "
+	 "values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this "
+	 "increases.",
 	 unfinished_of, METRIC_GAUGE, true},
-	{"workqueue_longest_running_processor_seconds", "How long the slowest worker has had its key.", longest_of,
-	 METRIC_GAUGE, true},
+	{"workqueue_longest_running_processor_seconds",
+	 "How many seconds has the longest running processor for workqueue been running.", longest_of, METRIC_GAUGE, true},
 };
 
 static void write_number(struct buf *out, const struct number *n)

@@ -212,11 +212,14 @@ def _(w):
             check("patch" not in got, f"{review}: denied, with a patch")
 
 
-@test("what isn't selected gets nothing but allowed: true")
+@test("what isn't selected gets nothing but allowed: true, and a word for the audit log")
 def _(w):
     for review in REVIEWS:
         if not review.selected():
-            equal(response(w, review), {"uid": review.request["uid"], "allowed": True}, f"{review}")
+            got = response(w, review)
+            audit = got.pop("auditAnnotations")
+            equal(got, {"uid": review.request["uid"], "allowed": True}, f"{review}")
+            equal((audit["decision"], list(audit)), ("allowed", ["decision", "reason"]), f"{review}: audit annotations")
 
 
 @test("everything selected and not denied is mutated, affinity assistants are not")
@@ -268,8 +271,9 @@ def _(w):
         equal((note["profile"], note["generation"]), ("coco-pipelines-system/default", 7), f"{review}: note")
         check(2048 <= note["vmMiB"] <= 65536, f"{review}: {note['vmMiB']} MiB")
         audit = response(w, review)["auditAnnotations"]
-        equal((audit["decision"], audit["vm-mib"], audit["initdata"]), ("Mutated", str(note["vmMiB"]), note["initdata"]),
-              f"{review}: audit annotations")
+        known = ("mutated", "Mutated", "coco-pipelines-system/default", "7", str(note["vmMiB"]), note["initdata"])
+        told = [audit[key] for key in ("decision", "reason", "profile", "generation", "vm-mib", "initdata")]
+        equal(told, list(known), f"{review}: audit annotations")
 
 
 @test("a second call, with our own output and a new uid, changes nothing")
@@ -284,7 +288,7 @@ def _(w):
         after["spec"] |= {"overhead": {"memory": "350Mi"}, "nodeSelector": {"kata": "true"}}
         got = json.loads(w.ask(review, "/mutate-pods", again))["response"]
         equal((got["uid"], got["allowed"], got.get("patch")), (again["request"]["uid"], True, None), f"{review}: again")
-        equal(got["auditAnnotations"]["decision"], "AlreadyConfidential", f"{review}: again")
+        equal(got["auditAnnotations"]["reason"], "AlreadyConfidential", f"{review}: again")
         equal(got.get("warnings"), response(w, review).get("warnings"), f"{review}: warnings, again")
         checked = json.loads(w.ask(review, "/validate-pods", again))["response"]
         equal((checked["allowed"], checked.get("patch")), (True, None), f"{review}: validated")

@@ -250,7 +250,8 @@ def _(w):
     filled = review(labelled=False)
     filled["request"]["options"] = {"filler": "x" * (BODY_MAX - 2000)}
     status, text = ask(w.webhook, encoded(filled))
-    equal((status, json.loads(text)["response"]), (200, {"uid": "uid-1", "allowed": True}), "answer")
+    left = {"decision": "allowed", "reason": "NotSelected"}
+    equal((status, json.loads(text)["response"]), (200, {"uid": "uid-1", "allowed": True, "auditAnnotations": left}), "answer")
 
 
 @test("body: a hundred thousand containers")

@@ -747,17 +747,21 @@ def _(w):
             caller.call(**call)
         text = caller.call(verb="metrics")["result"]
         lines = dict(re.findall(r"^(rest_client_[^ ]*) ([1-9].*)$", text, re.M))
+        host = set(re.findall(r'host="([^"]*)"', text))
+        check(len(host) == 1 and re.fullmatch(r"127\.0\.0\.1:\d+", (where := host.pop())), f"the API server is {where}")
         for name, value in {
-            'rest_client_requests_total{code="200",method="GET"}': "2",
-            'rest_client_requests_total{code="404",method="GET"}': "1",
-            'rest_client_requests_total{code="429",method="GET"}': "1",
-            'rest_client_requests_total{code="<error>",method="POST"}': "1",
-            'rest_client_requests_total{code="other",method="POST"}': "1",
-            "rest_client_retries_total": "1",
-            'rest_client_request_duration_seconds_count{verb="GET"}': "4",
-            'rest_client_request_duration_seconds_count{verb="POST"}': "2",
+            'rest_client_requests_total{code="200",method="GET",host="%s"}': "2",
+            'rest_client_requests_total{code="404",method="GET",host="%s"}': "1",
+            'rest_client_requests_total{code="429",method="GET",host="%s"}': "1",
+            'rest_client_requests_total{code="<error>",method="POST",host="%s"}': "1",
+            'rest_client_requests_total{code="other",method="POST",host="%s"}': "1",
+            'rest_client_request_retries_total{code="429",verb="GET",host="%s"}': "1",
+            'rest_client_request_duration_seconds_count{verb="GET",host="%s"}': "4",
+            'rest_client_request_duration_seconds_count{verb="POST",host="%s"}': "2",
+            'rest_client_rate_limiter_duration_seconds_count{verb="GET",host="%s"}': "4",
         }.items():
-            equal(lines.get(name), value, name)
+            equal(lines.get(name % where), value, name)
+        equal([line for line in lines if 'method="PUT"' in line], [], "series of what never was asked")
 
 
 # ---- Lists

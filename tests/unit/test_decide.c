@@ -456,19 +456,29 @@ static void test_audit(void **state)
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	answer_decision(&w.review, &w.decision, true, &w.arena, &out);
 	const char *notes = strstr(buf_z(&out), "\"auditAnnotations\"");
-	assert_text(notes,
-				arena_printf(&w.arena,
-							 "\"auditAnnotations\":{\"decision\":\"Mutated\",\"profile\":\"coco-pipelines-system/"
-							 "default\",\"initdata\":\"%s\",\"vm-mib\":\"4096\",\"version\":\"%s\"}}}",
-							 w.decision.profile->digest, COCO_VERSION));
+	assert_text(
+		notes,
+		arena_printf(&w.arena,
+					 "\"auditAnnotations\":{\"decision\":\"mutated\",\"reason\":\"Mutated\",\"profile\":"
+					 "\"coco-pipelines-system/"
+					 "default\",\"generation\":\"3\",\"initdata\":\"%s\",\"vm-mib\":\"4096\",\"version\":\"%s\"}}}",
+					 w.decision.profile->digest, COCO_VERSION));
 	buf_clear(&out);
 	free(request);
 	request = request_of("", ONE ", hostNetwork: true");
 	world_judge(&w, ENDPOINT_MUTATE, request);
 	answer_decision(&w.review, &w.decision, true, &w.arena, &out);
 	assert_text(strstr(buf_z(&out), "\"auditAnnotations\""),
-				"\"auditAnnotations\":{\"decision\":\"HostNetwork\",\"profile\":\"coco-pipelines-system/default\"}}}");
+				"\"auditAnnotations\":{\"decision\":\"denied\",\"reason\":\"HostNetwork\",\"profile\":"
+				"\"coco-pipelines-system/default\",\"generation\":\"3\"}}}");
 	assert_null(strstr(buf_z(&out), "\"patch\""));
+	free(request);
+	buf_clear(&out);
+	request = xstrdup("{object: {metadata: {name: p}, spec: {containers: [{name: a}]}}}");
+	world_judge(&w, ENDPOINT_VALIDATE, request);
+	answer_decision(&w.review, &w.decision, false, &w.arena, &out);
+	assert_text(strstr(buf_z(&out), "\"auditAnnotations\""),
+				"\"auditAnnotations\":{\"decision\":\"allowed\",\"reason\":\"NotSelected\"}}}");
 	free(request);
 	world_release(&w);
 }

@@ -446,9 +446,8 @@ static void test_leads_renews_and_releases(void **state)
 	assert_holder(l, "me");
 	struct buf out = BUF_INIT(65536);
 	lease_write_metrics(&out);
-	assert_text(buf_z(&out), "# HELP leader_election_master_status 1 where this process leads, 0 where another does.\n"
-							 "# TYPE leader_election_master_status gauge\n"
-							 "leader_election_master_status{name=\"n\"} 1\n");
+	assert_non_null(strstr(buf_z(&out), "\n# TYPE leader_election_master_status gauge\n"
+										"leader_election_master_status{name=\"n\"} 1\n"));
 	await_server(&server.puts, 5);
 	// It knows what it wrote, so it reads no more.
 	assert_int_equal(count_of(&server.gets), 1);

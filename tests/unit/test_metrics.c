@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "common/metrics.h"
+#include "common/version.h"
 
 #define NELEMS(a) (sizeof(a) / sizeof((a)[0]))
 #define TEXT_MAX ((size_t)64 * 1024)
@@ -21,20 +22,22 @@
 
 static struct metric_series requests_series[] = {{"code=\"200\",path=\"/x\"", 0}, {"code=\"500\",path=\"/x\"", 0}};
 static struct metric requests = {
-	"test_requests_total", "Requests\nby \\code.", METRIC_COUNTER, requests_series, 2, NULL};
+	"test_requests_total", "Requests\nby \\code.", METRIC_COUNTER, requests_series, 2, NULL, NULL, false};
 
 static struct metric_series open_series[] = {{"", 0}};
-static struct metric open_now = {"test_open", "Open now.", METRIC_GAUGE, open_series, 1, NULL};
+static struct metric open_now = {"test_open", "Open now.", METRIC_GAUGE, open_series, 1, NULL, NULL, false};
 
 static struct metric_series nothing_series[] = {{"", 0}};
-static struct metric nothing = {"test_nothing", "No series.", METRIC_GAUGE, nothing_series, 0, NULL};
+static struct metric nothing = {"test_nothing", "No series.", METRIC_GAUGE, nothing_series, 0, NULL, NULL, false};
 
 static const uint32_t BOUNDS[] = {100, 2500, 1000000, 10000000};
 static struct metric_histogram_series waits_series[2] = {{.labels = ""}, {.labels = "kind=\"a\""}};
-static struct metric_histogram waits = {"test_wait_seconds", "Waits.", BOUNDS, NELEMS(BOUNDS), waits_series, 2, NULL};
+static struct metric_histogram waits = {
+	"test_wait_seconds", "Waits.", BOUNDS, NELEMS(BOUNDS), waits_series, 2, NULL, NULL, false};
 
 static struct metric_histogram_series latency_series[1] = {{.labels = ""}};
-static struct metric_histogram latency = {"test_latency_seconds", "Latency.", NULL, 0, latency_series, 1, NULL};
+static struct metric_histogram latency = {
+	"test_latency_seconds", "Latency.", NULL, 0, latency_series, 1, NULL, NULL, false};
 
 static const char OWN[] = "# HELP test_requests_total Requests\\nby \\\\code.\n"
 						  "# TYPE test_requests_total counter\n"
@@ -124,7 +127,7 @@ static void test_too_many_bounds_stay_inside(void **state)
 	for (size_t i = 0; i < NELEMS(bounds); i++)
 		bounds[i] = (uint32_t)i + 1;
 	struct metric_histogram_series series = {.labels = ""};
-	const struct metric_histogram h = {"x_seconds", "X.", bounds, NELEMS(bounds), &series, 1, NULL};
+	const struct metric_histogram h = {"x_seconds", "X.", bounds, NELEMS(bounds), &series, 1, NULL, NULL, false};
 	metric_observe_us(&h, &series, 1000);
 	assert_int_equal(atomic_load(&series.bucket[METRIC_BUCKETS_MAX]), 1);
 }
@@ -201,6 +204,7 @@ struct process_case {
 
 static struct process_case process_cases[] = {
 	{"process_resident_memory_bytes", 500e3, 4e9},
+	{"process_virtual_memory_bytes", 500e3, 1e15},
 	{"process_cpu_seconds_total", 1e-6, 1e6},
 	{"process_start_time_seconds", 1.7e9, 1e10},
 	{"process_open_fds", 3, 1000},
@@ -250,6 +254,87 @@ static void *add_many(void *arg)
 	return NULL;
 }
 
+// ---- What only some metrics have
+
+static const char *common_labels;
+
+static const char *common(void)
+{
+	return common_labels;
+}
+
+static const uint32_t ONE_BOUND[] = {1000};
+
+struct form_case {
+	const char *name;
+	const char *labels, *common;
+	bool sparse;
+	int64_t value; // of the one series, and an observation of as many microseconds where it isn't 0
+	const char *series;
+	const char *histogram;
+};
+
+static const struct form_case forms[] = {
+	{"neither labels of its own nor common ones", "", NULL, false, 7, "x_total 7\n",
+	 "x_seconds_bucket{le=\"0.001\"} 1\nx_seconds_bucket{le=\"+Inf\"} 1\nx_seconds_sum 0.000007\nx_seconds_count 1\n"},
+	{"labels that come with the program", "", "host=\"h\"", false, 7, "x_total{host=\"h\"} 7\n",
+	 "x_seconds_bucket{host=\"h\",le=\"0.001\"} 1\nx_seconds_bucket{host=\"h\",le=\"+Inf\"} 1\n"
+	 "x_seconds_sum{host=\"h\"} 0.000007\nx_seconds_count{host=\"h\"} 1\n"},
+	{"both", "a=\"b\"", "host=\"h\"", true, 7, "x_total{a=\"b\",host=\"h\"} 7\n",
+	 "x_seconds_bucket{a=\"b\",host=\"h\",le=\"0.001\"} 1\nx_seconds_bucket{a=\"b\",host=\"h\",le=\"+Inf\"} 1\n"
+	 "x_seconds_sum{a=\"b\",host=\"h\"} 0.000007\nx_seconds_count{a=\"b\",host=\"h\"} 1\n"},
+	{"nothing yet, sparse", "a=\"b\"", "host=\"h\"", true, 0, "", ""},
+	{"nothing yet", "", NULL, false, 0, "x_total 0\n",
+	 "x_seconds_bucket{le=\"0.001\"} 0\nx_seconds_bucket{le=\"+Inf\"} 0\nx_seconds_sum 0\nx_seconds_count 0\n"},
+};
+
+// Registered only now, and the last of their kinds: what came before isn't looked at.
+static void test_form(void **state)
+{
+	const struct form_case *c = *state;
+	static struct metric_series counter_series[1];
+	static struct metric counter = {"x_total", "X.", METRIC_COUNTER, counter_series, 1, NULL, common, false};
+	static struct metric_histogram_series histogram_series[1];
+	static struct metric_histogram histogram = {"x_seconds", "X.", ONE_BOUND, 1,    histogram_series,
+												1,           NULL, common,    false};
+	memset(histogram_series, 0, sizeof(histogram_series));
+	counter_series[0].labels = c->labels;
+	histogram_series[0].labels = c->labels;
+	common_labels = c->common;
+	counter.sparse = c->sparse;
+	histogram.sparse = c->sparse;
+	metrics_register(&counter);
+	metrics_register_histogram(&histogram);
+	metric_set(&counter_series[0], c->value);
+	if (c->value != 0)
+		metric_observe_us(&histogram, &histogram_series[0], (uint64_t)c->value);
+	struct buf out = BUF_INIT(TEXT_MAX);
+	metrics_write(&out);
+	char *want = NULL;
+	assert_true(asprintf(&want, "# TYPE x_total counter\n%s#", c->series) > 0);
+	if (strstr(buf_z(&out), want) == NULL)
+		fail_msg("no %s in %s", want, buf_z(&out));
+	free(want);
+	assert_true(asprintf(&want, "# TYPE x_seconds histogram\n%s#", c->histogram) > 0);
+	if (strstr(buf_z(&out), want) == NULL)
+		fail_msg("no %s in %s", want, buf_z(&out));
+	free(want);
+	buf_release(&out);
+}
+
+static void test_build(void **state)
+{
+	(void)state;
+	struct buf out = BUF_INIT(TEXT_MAX);
+	metrics_write(&out);
+	assert_null(strstr(buf_z(&out), "coco_build_info"));
+	metrics_set_program("coco-test");
+	buf_clear(&out);
+	metrics_write(&out);
+	assert_non_null(strstr(buf_z(&out), "\ncoco_build_info{program=\"coco-test\",version=\"" COCO_VERSION "\"} 1\n"));
+	buf_release(&out);
+}
+
 static void test_threads_lose_nothing(void **state)
 {
 	(void)state;
@@ -288,7 +373,7 @@ static void *loose(const void *p)
 
 int main(void)
 {
-	static struct CMUnitTest tests[NELEMS(BUCKETS) + NELEMS(process_cases) + 8];
+	static struct CMUnitTest tests[NELEMS(BUCKETS) + NELEMS(process_cases) + NELEMS(forms) + 9];
 	size_t n = 0;
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_exposition);
 	for (size_t i = 0; i < NELEMS(BUCKETS); i++)
@@ -297,6 +382,10 @@ int main(void)
 	for (size_t i = 0; i < NELEMS(process_cases); i++)
 		tests[n++] = (struct CMUnitTest){
 			.name = process_cases[i].name, .test_func = test_process_value, .initial_state = &process_cases[i]};
+	for (size_t i = 0; i < NELEMS(forms); i++)
+		tests[n++] =
+			(struct CMUnitTest){.name = forms[i].name, .test_func = test_form, .initial_state = loose(&forms[i])};
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_build);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_too_many_bounds_stay_inside);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_latency_bounds);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_registering_twice_counts_once);

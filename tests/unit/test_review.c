@@ -207,7 +207,10 @@ struct handle_case {
 #define DENIED400(message)                                                                                            \
 	ANSWER(                                                                                                           \
 		"\"uid\":\"u-1\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":\"" message \
-		"\"},\"auditAnnotations\":{\"decision\":\"Unfit\"}")
+		"\"},\"auditAnnotations\":{\"decision\":\"denied\",\"reason\":\"Unfit\"}")
+#define LEFT(reason)                                                                                                   \
+	ANSWER("\"uid\":\"u-1\",\"allowed\":true,\"auditAnnotations\":{\"decision\":\"allowed\",\"reason\":\"" reason "\"" \
+																												  "}")
 #define POD "\"object\":{\"metadata\":{},\"spec\":{\"containers\":[{\"name\":\"a\"}]}}"
 #define SPECLESS "request.object is missing or has no spec; there is no pod to judge"
 
@@ -215,11 +218,12 @@ static struct handle_case handle_cases[] = {
 	{"malformed: 400 and a line", ENDPOINT_MUTATE, "{}", 400, NO_REVIEW("", "") "\n"},
 	{"refused: an answer with the uid", ENDPOINT_MUTATE, HEAD PODS "\"object\":[]}}", 200,
 	 ANSWER("\"uid\":\"u-1\",\"allowed\":false,\"status\":{\"code\":400,\"reason\":\"BadRequest\",\"message\":"
-			"\"request.object: must be an object, not an array\"},\"auditAnnotations\":{\"decision\":\"Malformed\"}")},
-	{"not selected: nothing but allowed", ENDPOINT_MUTATE, HEAD PODS "\"operation\":\"CREATE\"," POD "}}", 200,
-	 ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
-	{"not selected: nothing but allowed, validating", ENDPOINT_VALIDATE, HEAD PODS "\"operation\":\"CREATE\"," POD "}}",
-	 200, ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
+			"\"request.object: must be an object, not an array\"},\"auditAnnotations\":{\"decision\":\"denied\","
+			"\"reason\":\"Malformed\"}")},
+	{"not selected: only allowed", ENDPOINT_MUTATE, HEAD PODS "\"operation\":\"CREATE\"," POD "}}", 200,
+	 LEFT("NotSelected")},
+	{"not selected: only allowed, validating", ENDPOINT_VALIDATE, HEAD PODS "\"operation\":\"CREATE\"," POD "}}", 200,
+	 LEFT("NotSelected")},
 	{"another resource", ENDPOINT_MUTATE,
 	 HEAD
 	 "\"resource\":{\"group\":\"apps\",\"version\":\"v1\",\"resource\":\"deployments\"},\"operation\":\"CREATE\"}}",
@@ -243,16 +247,16 @@ static struct handle_case handle_cases[] = {
 	{"ephemeral containers without an object", ENDPOINT_VALIDATE,
 	 HEAD PODS "\"operation\":\"UPDATE\",\"subResource\":\"ephemeralcontainers\"}}", 200, DENIED400(SPECLESS)},
 	{"DELETE needs no object", ENDPOINT_MUTATE, HEAD PODS "\"operation\":\"DELETE\",\"object\":null}}", 200,
-	 ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
+	 LEFT("NotOurs")},
 	{"CONNECT to exec brings PodExecOptions", ENDPOINT_VALIDATE,
 	 HEAD
 	 "\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"pods\"},\"kind\":{\"kind\":\"PodExecOptions\"},"
 	 "\"subResource\":\"exec\",\"operation\":\"CONNECT\",\"object\":{\"kind\":\"PodExecOptions\",\"stdout\":true}}}",
-	 200, ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
+	 200, LEFT("NotOurs")},
 	{"a Binding is no pod", ENDPOINT_MUTATE,
 	 HEAD "\"resource\":{\"group\":\"\",\"version\":\"v1\",\"resource\":\"pods\"},\"kind\":{\"kind\":\"Binding\"},"
 		  "\"subResource\":\"binding\",\"operation\":\"CREATE\",\"object\":{\"target\":{\"kind\":\"Node\"}}}}",
-	 200, ANSWER("\"uid\":\"u-1\",\"allowed\":true")},
+	 200, LEFT("NotOurs")},
 };
 
 static void test_handle(void **state)

@@ -97,18 +97,20 @@ struct outcome_case {
 
 #define TOTAL(result, n) "\ncontroller_runtime_reconcile_total{controller=\"test\",result=\"" result "\"} " n "\n"
 
+#define FINAL(n) "\ncontroller_runtime_terminal_reconcile_errors_total{controller=\"test\"} " n "\n"
+
 static struct outcome_case outcome_cases[] = {
 	{"success", 0, 0, 0, 1, 0, 0, {TOTAL("success", "1"), TOTAL("error", "0")}},
 	{"success, and again later", 0, 0, 3, 2, 0, 0, {TOTAL("success", "1"), TOTAL("requeue_after", "1")}},
-	{"what may work later is tried again", ETIMEDOUT, 1, 0, 2, 1, 5, {TOTAL("success", "1"), TOTAL("error", "1")}},
+	{"what may work later is tried again", ETIMEDOUT, 1, 0, 2, 1, 5, {FINAL("0"), TOTAL("error", "1")}},
 	{"later and later", EAGAIN, 3, 0, 4, 3, 20, {TOTAL("success", "1"), TOTAL("error", "3")}},
 	{"whatever it wanted", EIO, 1, 3600000, 2, 1, 5, {TOTAL("success", "1"), TOTAL("error", "1")}},
 	{"another writer was faster", EBUSY, 1, 0, 2, 1, 5, {TOTAL("success", "1"), TOTAL("error", "1")}},
 	{"another made it first", EEXIST, 1, 0, 2, 1, 5, {TOTAL("success", "1"), TOTAL("error", "1")}},
-	{"what won't work waits for a change", EINVAL, 1, 0, 1, 1, -1, {TOTAL("success", "0"), TOTAL("error", "1")}},
+	{"what won't work waits for a change", EINVAL, 1, 0, 1, 1, -1, {FINAL("1"), TOTAL("error", "1")}},
 	{"so does what isn't allowed", EPERM, 1, 0, 1, 1, -1, {TOTAL("success", "0"), TOTAL("error", "1")}},
 	{"or for the time that it asked for", EINVAL, 1, 3, 2, 1, 3, {TOTAL("success", "1"), TOTAL("error", "1")}},
-	{"a stop is no failure", ECANCELED, 1, 0, 2, 0, 0, {TOTAL("success", "1"), TOTAL("error", "0")}},
+	{"a stop is no failure", ECANCELED, 1, 0, 2, 0, 0, {TOTAL("requeue", "1"), TOTAL("error", "0")}},
 };
 
 static void await_idle(struct world *w)

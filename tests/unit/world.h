@@ -11,6 +11,7 @@
 #include "common/names.h"
 #include "common/yaml.h"
 #include "webhook/handle.h"
+#include "webhook/outcome.h"
 
 #define TEKTON "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 
@@ -99,6 +100,8 @@ static inline void world_judge(struct world *w, enum endpoint endpoint, const ch
 {
 	world_review(w, request);
 	decide_review(endpoint, w->catalog, &w->review, &w->arena, NULL, &w->decision);
+	if (w->decision.verdict == VERDICT_DENIED && denial_reason(w->decision.cause) == DENIAL_OTHER)
+		fail_msg("\"%s\" is missing in DENIAL_REASONS", w->decision.cause);
 }
 
 static inline void world_release(struct world *w)

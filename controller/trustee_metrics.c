@@ -1,0 +1,102 @@
+// How Trustees fare, for /metrics. Their number is the cluster's affair, so only so many are named.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/kube/resource.h"
+#include "common/mem.h"
+#include "common/metrics.h"
+#include "controller/trustees_private.h"
+
+static struct live_list all = LIVE_LIST_INIT;
+
+void trustee_metrics_add(struct trustees *t)
+{
+	live_add(&all, &t->live, t);
+}
+
+void trustee_metrics_remove(struct trustees *t)
+{
+	live_remove(&all, &t->live);
+}
+
+void trustee_metrics_told(struct trustees *t, struct trustee_state *state, bool ready, int64_t not_after_s)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	state->told.known = true;
+	state->told.ready = ready;
+	state->told.not_after_s = not_after_s;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+// Of a key "trusteeconfigs/NAMESPACE/NAME". The API server lets no character into a name that would need an escape.
+static char *labels_of(const char *key)
+{
+	const char *ns = strchr(key, '/') + 1;
+	const char *name = strchr(ns, '/') + 1;
+	bool config = strncmp(key, KUBE_KBS_CONFIGS.plural, (size_t)(ns - 1 - key)) == 0;
+	return xasprintf("kind=\"%s\",trustee_namespace=\"%.*s\",trustee=\"%s\"",
+					 config ? KUBE_KBS_CONFIGS.kind : KUBE_TRUSTEE_CONFIGS.kind, (int)(name - 1 - ns), ns, name);
+}
+
+typedef bool (*write_fn)(struct buf *out, const struct trustee_state *s);
+
+static bool write_ready(struct buf *out, const struct trustee_state *s)
+{
+	CLEANUP_FREE char *labels = labels_of(s->key);
+	metric_write_value(out, "coco_trustee_ready", labels, s->told.ready ? 1 : 0);
+	return true;
+}
+
+static bool write_not_after(struct buf *out, const struct trustee_state *s)
+{
+	if (s->told.not_after_s == 0)
+		return false;
+	CLEANUP_FREE char *labels = labels_of(s->key);
+	metric_write_value(out, "coco_trustee_certificate_not_after_timestamp_seconds", labels, s->told.not_after_s);
+	return true;
+}
+
+static void write_each(struct buf *out, write_fn write)
+{
+	size_t n = 0;
+	for (const struct live *at = all.first; at != NULL; at = at->next) {
+		struct trustees *t = at->object;
+		(void)pthread_mutex_lock(&t->lock);
+		for (size_t i = 0; i < t->nstates && n < TRUSTEE_SERIES_MAX; i++)
+			if (t->states[i]->told.known && write(out, t->states[i]))
+				n++;
+		(void)pthread_mutex_unlock(&t->lock);
+	}
+}
+
+enum state { READY, NOT_READY, PENDING, STATES };
+
+static void write_counts(struct buf *out)
+{
+	static const char *const LABELS[STATES] = {"state=\"ready\"", "state=\"not_ready\"", "state=\"pending\""};
+	int64_t counts[STATES] = {0};
+	for (const struct live *at = all.first; at != NULL; at = at->next) {
+		struct trustees *t = at->object;
+		(void)pthread_mutex_lock(&t->lock);
+		for (size_t i = 0; i < t->nstates; i++)
+			counts[!t->states[i]->told.known ? PENDING : t->states[i]->told.ready ? READY : NOT_READY]++;
+		(void)pthread_mutex_unlock(&t->lock);
+	}
+	metric_write_head(out, "coco_trustees",
+					  "TrusteeConfigs, and KbsConfigs without one; pending: no status is known yet.", METRIC_GAUGE);
+	for (size_t i = 0; i < STATES; i++)
+		metric_write_value(out, "coco_trustees", LABELS[i], counts[i]);
+}
+
+void trustees_write_metrics(struct buf *out)
+{
+	(void)pthread_mutex_lock(&all.lock);
+	write_counts(out);
+	metric_write_head(out, "coco_trustee_ready", "1 where condition Ready of its status is True.", METRIC_GAUGE);
+	write_each(out, write_ready);
+	metric_write_head(out, "coco_trustee_certificate_not_after_timestamp_seconds",
+					  "When the HTTPS certificate of a Trustee expires.", METRIC_GAUGE);
+	write_each(out, write_not_after);
+	(void)pthread_mutex_unlock(&all.lock);
+}
