@@ -1,16 +1,18 @@
 #!/bin/bash
 # Prints the Secrets that the samples in manifests/samples/trustee need, with new keys, for kubectl or cocopipe render:
 #
-#   hack/trustee-secrets.sh [-n NAMESPACE] [--kbs-config] HOST... | kubectl apply -f -
+#   hack/trustee-secrets.sh [-n NAMESPACE] [-p PREFIX] [--kbs-config] HOST... | kubectl apply -f -
 #
 # HOST: a name under which guests reach the KBS. Certificates are self-signed and good for a year; for production, have an
 # issuer make and renew them (cert-manager: P-256 for tokens, usage "server auth" for HTTPS).
 #   kbs-tls, token-tls   kubernetes.io/tls, which a TrusteeConfig names: HTTPS, and the signer of tokens
+#   -p PREFIX            put before their names, for a namespace with several Trustees: -p red- makes red-kbs-tls
 #   --kbs-config         instead, in the form that a KbsConfig names: kbs-https-key, kbs-https-cert, kbs-token-key, kbs-token-cert
 set -euo pipefail
 umask 077 # keys
 
 namespace=trustee-operator-system
+prefix=
 kbs_config=
 hosts=()
 
@@ -26,8 +28,13 @@ while [ $# -gt 0 ]; do
         namespace=$2
         shift
         ;;
+    -p)
+        [ $# -gt 1 ] || die "-p needs a prefix"
+        prefix=$2
+        shift
+        ;;
     --kbs-config) kbs_config=yes ;;
-    -*) die "unknown option $1; known: -n NAMESPACE, --kbs-config" ;;
+    -*) die "unknown option $1; known: -n NAMESPACE, -p PREFIX, --kbs-config" ;;
     *) hosts+=("$1") ;;
     esac
     shift
@@ -51,7 +58,7 @@ make_pair() {
 
 # secret NAME TYPE KEY FILE [KEY FILE]
 secret() {
-    printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\ntype: %s\ndata:\n' "$1" "$namespace" "$2"
+    printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\ntype: %s\ndata:\n' "$prefix$1" "$namespace" "$2"
     shift 2
     while [ $# -gt 0 ]; do
         printf '  %s: %s\n' "$1" "$(openssl base64 -A -in "$2")"

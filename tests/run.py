@@ -71,6 +71,7 @@ def suites(python):
     yield "policy/admission", [python, "tests/manifests/test_policy.py", cocopipe], 300
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
     yield "kube/rights", [python, "tests/manifests/test_rights.py"], 120
+    yield "samples", [python, "tests/manifests/test_samples.py", cocopipe], 300
     yield "kube/helm", [python, "tests/manifests/test_helm.py"], 300
     yield "kube/olm", [python, "tests/manifests/test_olm.py"], 120
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
@@ -89,6 +90,7 @@ def suites(python):
     yield "e2e/node", [system, "tests/e2e/test_node.py"], 300
     yield "e2e/install", [system, "tests/e2e/test_install.py", *(f"{ASAN}/bin/{program}" for program in pods)], 400
     yield "e2e/rollout", [system, "tests/e2e/test_rollout.py", *(f"build/bin/{program}" for program in pods)], 500
+    yield "e2e/samples", [system, "tests/e2e/test_samples.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600
 
 
