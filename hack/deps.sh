@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A packages=(
 	[build]="gcc libc6-dev make xxd libmicrohttpd-dev libgnutls28-dev libyaml-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev libwebsockets-dev libssl-dev"
-	[test]="python3 python3-venv libcmocka-dev openssl curl procps diffutils git openssh-client shellcheck wget libasan8 libubsan1 libtsan2"
+	[test]="python3 python3-venv libcmocka-dev openssl curl procps diffutils git openssh-client shellcheck wget libasan8 libubsan1 libtsan2 umoci"
 	[check]="clang-format clang-tidy cppcheck shellcheck codespell clang libclang-rt-14-dev gcovr git"
 	[demo]="python3 openssl curl diffutils procps"
 	[images]="apt binutils dpkg python3"

@@ -96,6 +96,14 @@ def read_elf(path):
     return machine, loader[1].lstrip("/") if loader else None, re.findall(r"\(NEEDED\).*\[(.*)\]", said)
 
 
+def check_program(program, architecture):
+    if not program.is_file():
+        raise ImageError(f"{program} isn't there: build it first (make build), or say where it is by --programs")
+    machine = read_elf(program)[0]
+    if machine != architecture.machine:
+        raise ImageError(f"{program} is a program for {machine}, not for {architecture.name}: say where another is by --programs")
+
+
 class Tree:
     """The files of unpacked packages by their paths, each with its package's name."""
 
@@ -131,9 +139,7 @@ class Tree:
 
 def libraries(program, tree, architecture, epoch):
     """{path: File} of all that the program loads."""
-    machine, loader, wanted = read_elf(program)
-    if machine != architecture.machine:
-        raise ImageError(f"{program} is a program for {machine}, not for {architecture.name}: give another --programs")
+    _, loader, wanted = read_elf(program)
     files = {loader: tree.take(loader, epoch)}
     files[loader].executable = True
     seen = {os.path.basename(loader)}
@@ -201,8 +207,6 @@ def config(name, build):
 
 def layers(program, tree, architecture, build, folder):
     """[{path: File}]: what is Debian's, which stays the same from release to release, and the program."""
-    if not program.is_file():
-        raise ImageError(f"{program} isn't there: build it first (make build), or say where it is by --programs")
     files = libraries(program, tree, architecture, build.epoch)
     files |= paperwork(files, tree, build.epoch)
     own = oci.File(stripped(program, architecture, folder), build.epoch, OURS, executable=True)
@@ -300,13 +304,17 @@ def main():
     arguments, folders = parse_arguments()
     cache = pathlib.Path(os.environ.get("COCO_CACHE") or os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")) + "/coco-pipelines")
     build = this_build()
+    names = arguments.names or list(IMAGES)
+    for arch, programs in folders.items():
+        for name in names:
+            check_program(programs / name, ARCHITECTURES[arch])
     contents, packages = {}, {}
     with tempfile.TemporaryDirectory() as temporary:
         for arch, programs in folders.items():
             folder = pathlib.Path(temporary, arch)
             tree = trees(ARCHITECTURES[arch], cache.absolute() / "images", arguments.refresh, folder / "packages")
             packages[arch] = tree.packages
-            for name in arguments.names or IMAGES:
+            for name in names:
                 contents[name, arch] = layers(programs / name, tree, ARCHITECTURES[arch], build, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.rootfs:
@@ -314,7 +322,7 @@ def main():
         return
     say(f"Images of {build.version}, commit {build.revision}, in {arguments.out}:")
     lines = []
-    for name in arguments.names or IMAGES:
+    for name in names:
         mine = {arch: parts for (image, arch), parts in contents.items() if image == name}
         lines.append(f"{name}:{build.version}@{write_image(name, mine, packages, build, arguments.out)}")
     (arguments.out / "digests").write_text("\n".join(lines) + "\n")

@@ -9,7 +9,7 @@ case " $* " in
 *) quick= ;;
 esac
 
-hack/deps.sh build test
+hack/deps.sh build test images
 kube_log=build/test-logs/kube-build.log
 mkdir -p build/test-logs
 kube=
