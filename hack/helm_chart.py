@@ -124,7 +124,10 @@ KIND_CONDITIONS = {
     "NetworkPolicy": ".Values.networkPolicy.enabled",
     "ValidatingAdmissionPolicy": ".Values.admissionPolicy.enabled",
     "ValidatingAdmissionPolicyBinding": ".Values.admissionPolicy.enabled",
+    "ServiceMonitor": ".Values.monitoring.enabled",
+    "PrometheusRule": ".Values.monitoring.enabled",
 }
+MONITORING = ("coco-webhook-metrics", "coco-controller-metrics", "coco-pipelines-dashboard")
 
 
 def conditions_of(document):
@@ -142,6 +145,8 @@ def conditions_of(document):
         found.append(".Values.trusteeNamespace.enabled")
     if kind in KIND_CONDITIONS:
         found.append(KIND_CONDITIONS[kind])
+    if name in MONITORING:
+        found.append(".Values.monitoring.enabled")
     return found
 
 
@@ -186,6 +191,13 @@ def set_policy(document):
             variable["expression"] = Expr(f'"[{classes}]"')
 
 
+def set_rules(document):
+    for group in document["spec"]["groups"]:
+        for rule in group["rules"]:
+            page = rule["annotations"]["runbook_url"].removeprefix("docs/runbooks/")
+            rule["annotations"]["runbook_url"] = Expr(f'"{{{{ .Values.monitoring.runbooks }}}}/{page}"')
+
+
 def set_crd(document):
     document["metadata"]["annotations"] = Choice([(".Values.crds.keep", {"helm.sh/resource-policy": "keep"})])
 
@@ -201,6 +213,7 @@ SETTERS = {
     "ValidatingWebhookConfiguration": set_webhooks,
     "ValidatingAdmissionPolicy": set_policy,
     "CustomResourceDefinition": set_crd,
+    "PrometheusRule": set_rules,
 }
 
 
@@ -216,6 +229,8 @@ def file_of(document):
         return "crds.yaml"
     if document["kind"].startswith("ValidatingAdmissionPolicy"):
         return "admission-policy.yaml"
+    if ".Values.monitoring.enabled" in conditions_of(document):
+        return "monitoring.yaml"
     if TRUSTEE_NAMESPACE in (document["metadata"]["name"], document["metadata"].get("namespace")):
         return "trustee-namespace.yaml"
     if is_of(document, "coco-webhook"):

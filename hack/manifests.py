@@ -15,6 +15,7 @@ Needs kubectl (1.21 or newer, for its kustomize) and PyYAML.
 """
 
 import argparse
+import copy
 import json
 import pathlib
 import re
@@ -110,6 +111,9 @@ def chart():
     openshift = {helm_chart.key(d): d for d in documents(MANIFESTS / "overlays/openshift")}
     policies = [d for d in base if d["kind"].startswith("ValidatingAdmissionPolicy")]
     modes.append(("openshift", [*openshift.values(), *policies]))
+    known = {helm_chart.key(d) for d in base}
+    monitoring = [d for d in documents(MANIFESTS / "overlays/monitored") if helm_chart.key(d) not in known]
+    modes = [(mode, [*made_of, *copy.deepcopy(monitoring)]) for mode, made_of in modes]
     head = "{{- /* " + MADE.format("manifests/overlays").strip("# \n") + " */}}\n"
     for name, text in helm_chart.templates(modes).items():
         yield MANIFESTS / "helm/coco-pipelines/templates" / name, head + text

@@ -27,6 +27,7 @@ SPOKE = {"controller": OFF}
 # Values, and the overlay that they make.
 SAME = [
     ("single-cluster", {}),
+    ("monitored", {"monitoring": {"enabled": True}}),
     ("cert-manager", {"certificates": {"mode": "cert-manager"}}),
     ("openshift", {"certificates": {"mode": "openshift"}, "admissionPolicy": OFF}),
     ("trusted-hub", HUB),
@@ -90,7 +91,7 @@ def _():
 
 @test("every combination of the switches renders, to nothing that refers to what isn't there")
 def _():
-    parts = ("networkPolicy", "podDisruptionBudget", "admissionPolicy", "matchConditions", "trusteeNamespace", "crds")
+    parts = ("networkPolicy", "podDisruptionBudget", "admissionPolicy", "matchConditions", "trusteeNamespace", "crds", "monitoring")
     for topology, mode, on in itertools.product(({}, HUB, SPOKE), ("self", "cert-manager", "openshift"), (True, False)):
         values = topology | {"certificates": {"mode": mode}} | {part: {"enabled": on} for part in parts}
         check_references(render(values), f"{values}")

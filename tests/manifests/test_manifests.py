@@ -23,7 +23,7 @@ SINCE = {
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): 30,
 }
 CEL_IN_CRDS, MATCH_CONDITIONS = 25, 28
-OLDEST = {"single-cluster": 30, "dev": 20, "openshift": 29, "cert-manager": 30, "spoke": 30, "trusted-hub": 25}
+OLDEST = {"single-cluster": 30, "monitored": 30, "dev": 20, "openshift": 29, "cert-manager": 30, "spoke": 30, "trusted-hub": 25}
 WORKLOAD = ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccount")
 
 
