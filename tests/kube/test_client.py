@@ -28,7 +28,7 @@ if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
     BINARY = sys.argv.pop(1)
 TOKEN = "a-token-that-is-secret"
 TRIES_MAX = 6
-HANDLES_MAX = 4
+HANDLES_MAX = 8
 ANSWER_MAX = 64 * 1024 * 1024
 GET = {"verb": "get", "resource": "configmaps", "ns": "a", "name": "b"}
 GET_PATH = "GET /api/v1/namespaces/a/configmaps/b"
