@@ -51,6 +51,14 @@ static json_t *new_entry(const json_t *like)
 	return entry;
 }
 
+// A status that upstream wrote into the same entry is nothing that we apply here. Finalizers are others' business, whoever
+// has created an object with them.
+static void drop_others_business(json_t *fields)
+{
+	(void)json_object_del(fields, "f:status");
+	(void)json_object_del(json_object_get(fields, "f:metadata"), "f:finalizers");
+}
+
 json_t *takeover_patch(const json_t *object)
 {
 	const json_t *entries = json_object_get(json_object_get(object, "metadata"), "managedFields");
@@ -71,10 +79,7 @@ json_t *takeover_patch(const json_t *object)
 		if (is_ours(entry))
 			ours = copy;
 	}
-	// A status that upstream wrote into the same entry is nothing that we apply here. Finalizers are others' business, whoever
-	// has created an object with them.
-	(void)json_object_del(fields, "f:status");
-	(void)json_object_del(json_object_get(fields, "f:metadata"), "f:finalizers");
+	drop_others_business(fields);
 	json_t *patch = NULL;
 	if (json_object_size(fields) > 0) {
 		if (ours == NULL) {
@@ -88,4 +93,33 @@ json_t *takeover_patch(const json_t *object)
 	json_decref(rest);
 	json_decref(fields);
 	return patch;
+}
+
+// What others have goes out of a set: a field, an item, or an item's place in its list.
+static void drop_shared(json_t *fields, const json_t *others)
+{
+	const char *key = NULL;
+	json_t *theirs = NULL;
+	json_object_foreach ((json_t *)(uintptr_t)others, key, theirs) {
+		json_t *here = json_object_get(fields, key);
+		if (json_object_size(here) > 0)
+			drop_shared(here, theirs);
+		if (here != NULL && json_object_size(here) == 0)
+			(void)json_object_del(fields, key);
+	}
+}
+
+json_t *takeover_fields(const json_t *object)
+{
+	const json_t *entries = json_object_get(json_object_get(object, "metadata"), "managedFields");
+	json_t *fields = json_made(json_object());
+	json_t *others = json_made(json_object());
+	size_t i = 0;
+	const json_t *entry = NULL;
+	json_array_foreach (entries, i, entry)
+		add_fields(is_upstreams(entry) || is_ours(entry) ? fields : others, json_object_get(entry, "fieldsV1"));
+	drop_others_business(fields);
+	drop_shared(fields, others);
+	json_decref(others);
+	return fields;
 }

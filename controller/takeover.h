@@ -9,8 +9,15 @@
 
 #include <jansson.h>
 
+// On its KbsConfigs. Its operator waits for it to be removed by itself, which isn't there any more.
+#define UPSTREAM_FINALIZER "kbsconfig.confidentialcontainers.org/finalizer"
+
 // A merge patch (new) for an object as the API server has it, managedFields included: after it, apply. NULL: upstream's operator
 // owns nothing in it.
 json_t *takeover_patch(const json_t *object) __attribute__((warn_unused_result, nonnull));
+
+// The fields (fieldsV1, new) that the next apply takes away where it doesn't name them: those that are ours, and those that
+// takeover_patch() makes ours; without the ones that somebody else owns as well.
+json_t *takeover_fields(const json_t *object) __attribute__((warn_unused_result, nonnull, returns_nonnull));
 
 #endif

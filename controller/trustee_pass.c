@@ -9,6 +9,7 @@
 #include "controller/kbs_render.h"
 #include "controller/object_digest.h"
 #include "controller/pass.h"
+#include "controller/takeover.h"
 #include "controller/trustee_render.h"
 #include "controller/trustee_rules.h"
 
@@ -16,7 +17,6 @@
 #define LISTING_MS 3000
 #define REFUSED_FIRST_MS ((int64_t)1000)
 #define REFUSED_DOUBLINGS 9
-#define UPSTREAM_FINALIZER "kbsconfig.confidentialcontainers.org/finalizer"
 // Of a KbsConfig that was upstream's, until all of it is ours: where we are stopped halfway, the next pass goes on.
 #define ANNOTATION_TAKING_OVER NAME_GROUP "/taking-over"
 
@@ -249,8 +249,7 @@ static int patch_metadata(struct pass *p, const json_t *patch, struct error *err
 	return 0;
 }
 
-// Upstream's operator waits for its finalizer to be removed by itself, which isn't there any more. An annotation takes its
-// place, which nobody's end waits for.
+// An annotation takes the place of upstream's finalizer, which nobody's end waits for.
 static int drop_upstream_finalizer(struct pass *p, struct error *err)
 {
 	json_t *rest = json_array();

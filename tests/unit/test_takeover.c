@@ -73,9 +73,38 @@ static void test_patch(void **state)
 	assert_string_equal(kube_resource_version(patch), "7");
 }
 
+struct fields_case {
+	const char *name;
+	const char *entries;
+	const char *fields;
+};
+
+static struct fields_case fields_cases[] = {
+	{"ours and upstream's", OURS "," UPSTREAM("manager"), "{\"f:spec\":{\"f:a\":{},\"f:c\":{}}}"},
+	{"not an admin's", ADMINS, "{}"},
+	{"nor what an admin owns as well",
+	 UPSTREAM(
+		 "manager") ",{\"manager\":\"kubectl-edit\",\"operation\":\"Update\",\"fieldsV1\":{\"f:spec\":{\"f:a\":{}}}}",
+	 "{\"f:spec\":{\"f:c\":{}}}"},
+	{"nor a status", "{\"manager\":\"manager\",\"operation\":\"Update\",\"fieldsV1\":{\"f:status\":{\"f:a\":{}}}}",
+	 "{}"},
+};
+
+static void test_fields(void **state)
+{
+	const struct fields_case *c = *state;
+	json_auto_t *object = json_pack("{s:{s:o}}", "metadata", "managedFields", entries_of(c->entries));
+	json_auto_t *before = json_deep_copy(object);
+	json_auto_t *fields = takeover_fields(object);
+	json_auto_t *want = json_loads(c->fields, 0, NULL);
+	assert_true(json_equal(object, before));
+	assert_true(json_equal(fields, want));
+}
+
 int main(void)
 {
 	static struct tests t;
 	ADD_TABLE(&t, cases, test_patch);
+	ADD_TABLE(&t, fields_cases, test_fields);
 	return tests_run("takeover", &t);
 }
