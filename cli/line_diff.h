@@ -8,4 +8,8 @@
 // lines are printed as all old, then all new.
 void line_diff(const char *a, const char *b, FILE *to) __attribute__((nonnull));
 
+// The same as a unified diff: hunks with their line numbers and three lines of context, without a head. Nothing where both are
+// the same.
+void line_diff_unified(const char *a, const char *b, FILE *to) __attribute__((nonnull));
+
 #endif
