@@ -7,6 +7,8 @@
 
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "cli/render_cluster.h"
+#include "cli/render_diff.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/options.h"
@@ -27,8 +29,11 @@ struct file_list {
 
 static struct file_list arg_files;
 static const char *arg_output = "yaml";
-static const char *arg_namespace = "default";
+static const char *arg_namespace;
 static const char *arg_has = "Route,Ingress,ServiceMonitor";
+static bool arg_diff;
+static const char *arg_keep;
+static struct cluster_args arg_cluster;
 static struct trustee_world world;
 
 static int add_file(void *ctx, const char *path)
@@ -219,27 +224,59 @@ static bool good_arguments(void)
 		(void)fprintf(stderr, "cocopipe render: -o is \"%s\"; it must be yaml or json\n", arg_output);
 		return false;
 	}
-	if (arg_files.n == 0) {
-		(void)usage_failure("say what to render: -f FILE, or -f - for standard input");
+	if (arg_files.n == 0 && !arg_diff) {
+		(void)usage_failure("say what to render: -f FILE, or -f - for standard input; or --diff for a cluster's");
+		return false;
+	}
+	if (!arg_diff && (arg_keep != NULL || arg_cluster.context != NULL)) {
+		(void)usage_failure("--keep and --context go with --diff");
 		return false;
 	}
 	return read_has();
 }
 
-static int run(void)
+static int read_files(struct objects *objects, struct error *err)
+{
+	const char *ns = arg_namespace != NULL ? arg_namespace : "default";
+	for (size_t i = 0; i < arg_files.n; i++)
+		if (objects_read(objects, arg_files.v[i], ns, err) < 0)
+			return -err->code;
+	return 0;
+}
+
+static int run_files(void)
 {
 	CLEANUP_OBJECTS struct objects objects = {0};
 	CLEANUP_RENDER struct render r = {0};
 	struct error err;
-	if (!good_arguments())
-		return EXIT_USAGE;
-	for (size_t i = 0; i < arg_files.n; i++)
-		if (objects_read(&objects, arg_files.v[i], arg_namespace, &err) < 0)
-			return usage_failure(err.msg);
+	if (read_files(&objects, &err) < 0)
+		return usage_failure(err.msg);
 	const struct render_input in = {&objects, &world, clock_wall_ms(&clock_real) / 1000};
 	if (render_trustees(&in, &r, &err) < 0 || print_objects(&r, &err) < 0)
 		return usage_failure(err.msg);
 	return tell_all(&r);
+}
+
+static int run_diff(void)
+{
+	CLEANUP_OBJECTS struct objects files = {0};
+	CLEANUP_OBJECTS struct objects live = {0};
+	CLEANUP_OBJECTS struct objects given = {0};
+	CLEANUP_RENDER struct render r = {0};
+	json_auto_t *rollouts = json_array();
+	struct render_diff d = {.live = &live, .render = &r, .to = stdout, .keep = arg_keep, .rollouts = rollouts};
+	struct error err;
+	if (read_files(&files, &err) < 0 ||
+		render_cluster_read(&arg_cluster, arg_namespace, &files, &live, &world, &err) < 0 ||
+		render_cluster_given(&live, &files, &given, &err) < 0)
+		return usage_failure(err.msg);
+	const struct render_input in = {&given, &world, clock_wall_ms(&clock_real) / 1000};
+	if (render_trustees(&in, &r, &err) < 0 || render_diff(&d, &err) < 0)
+		return usage_failure(err.msg);
+	render_diff_summary(&d);
+	if (tell_all(&r) != EXIT_SUCCESS)
+		return EXIT_USAGE;
+	return render_diff_is_empty(&d) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int cmd_render(int argc, char **argv)
@@ -250,23 +287,42 @@ int cmd_render(int argc, char **argv)
 		 "TrusteeConfigs, KbsConfigs, and the Secrets, ConfigMaps and ConfidentialProfiles that they refer to: a file, "
 		 "a folder, or - for standard input; may stand more than once",
 		 NULL, NULL, add_file, &arg_files},
-		{"namespace", 'n', "NS", NULL, "the namespace of objects that name none", &arg_namespace, NULL, NULL, NULL},
+		{"namespace", 'n', "NS", NULL,
+		 "the namespace of objects that name none, by default: default; with --diff, look at this one alone, by "
+		 "default at "
+		 "all that have a Trustee",
+		 &arg_namespace, NULL, NULL, NULL},
 		{"output", 'o', "FORMAT", NULL, "yaml: documents; json: a List", &arg_output, NULL, NULL, NULL},
 		{"has", 0, "KINDS", NULL, "which of Route, TLSRoute, Ingress, ServiceMonitor the cluster has, or none",
 		 &arg_has, NULL, NULL, NULL},
+		{"diff", 0, NULL, NULL,
+		 "print what the controller would change on a cluster: its Trustees as they are there, with those of -f in "
+		 "their "
+		 "place. It reads, and writes nothing",
+		 NULL, &arg_diff, NULL, NULL},
+		{"keep", 0, "FOLDER", NULL,
+		 "with --diff: save ConfigMaps whose text would be written over, such as edited policies", &arg_keep, NULL,
+		 NULL, NULL},
+		CLUSTER_OPTIONS(arg_cluster),
 		TRUSTEE_IMAGE_OPTIONS(world),
 	};
 	const struct command_spec command = {
 		.name = "cocopipe render",
-		.usage = "-f FILE... [-o yaml|json]",
+		.usage = "-f FILE... [-o yaml|json] | --diff [-n NS] [-f FILE...]",
 		.about = "Prints what the controller would apply for the TrusteeConfigs and KbsConfigs in files: the same "
 				 "functions, and no cluster.\n"
 				 "Secrets are printed as they are applied, keys and all. What there is to say goes to stderr.\n"
-				 "Exit status: 0 rendered, 1 something can't be made as asked for, 2 usage or unreadable input.",
+				 "Exit status: 0 rendered, 1 something can't be made as asked for, 2 usage or unreadable input.\n"
+				 "--diff prints what the controller would change on a cluster, Secrets by digests alone.\n"
+				 "Exit status: 0 nothing, 1 something, 2 usage, no access, or something can't be made as asked for.",
 		.options = options,
 		.noptions = sizeof(options) / sizeof(options[0]),
 	};
 	char **operands = NULL;
 	enum options_outcome got = options_read(&command, argc, argv, &operands);
-	return got == OPTIONS_GO ? run() : got == OPTIONS_EXIT_OK ? EXIT_SUCCESS : EXIT_USAGE;
+	if (got == OPTIONS_GO && !good_arguments())
+		return EXIT_USAGE;
+	return got == OPTIONS_GO        ? (arg_diff ? run_diff() : run_files())
+		   : got == OPTIONS_EXIT_OK ? EXIT_SUCCESS
+									: EXIT_USAGE;
 }

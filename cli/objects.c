@@ -21,7 +21,7 @@ static const struct kube_resource *const kinds[] = {
 	&KUBE_TRUSTEE_CONFIGS, &KUBE_KBS_CONFIGS, &KUBE_CONFIDENTIAL_PROFILES,
 	&KUBE_SECRETS,         &KUBE_CONFIG_MAPS, &KUBE_PVCS,
 	&KUBE_DEPLOYMENTS,     &KUBE_SERVICES,    &KUBE_ROUTES,
-	&KUBE_TLS_ROUTES,      &KUBE_INGRESSES,
+	&KUBE_TLS_ROUTES,      &KUBE_INGRESSES,   &KUBE_SERVICE_MONITORS,
 };
 
 static char *id_of(const char *kind, const char *ns, const char *name)
@@ -60,6 +60,13 @@ static int find_kind(const json_t *object, const struct kube_resource **ret, str
 			return error_set(err, EINVAL, "apiVersion of %s is \"%s\"; it must be %s", kind, version, buf_z(&is));
 	}
 	return 0;
+}
+
+const struct kube_resource *objects_kind(const json_t *object)
+{
+	const struct kube_resource *res = NULL;
+	struct error err;
+	return find_kind(object, &res, &err) < 0 ? NULL : res;
 }
 
 // Puts it where it would be on a cluster: its name can be one, and it has a namespace.
@@ -203,18 +210,64 @@ static int read_folder(struct objects *o, const char *path, const char *ns, stru
 	return rc;
 }
 
+static void begin(struct objects *o)
+{
+	if (o->by_id != NULL)
+		return;
+	o->by_id = json_object();
+	o->origins = json_object();
+}
+
 int objects_read(struct objects *o, const char *path, const char *ns, struct error *err)
 {
 	struct stat st;
-	if (o->by_id == NULL) {
-		o->by_id = json_object();
-		o->origins = json_object();
-	}
+	begin(o);
 	if (strcmp(path, "-") == 0)
 		return read_file(o, path, "standard input", ns, err);
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return read_folder(o, path, ns, err);
 	return read_file(o, path, path, ns, err);
+}
+
+int objects_add(struct objects *o, const json_t *object, const char *origin, struct error *err)
+{
+	const struct kube_resource *res = NULL;
+	begin(o);
+	if (find_kind(object, &res, err) < 0)
+		return -err->code;
+	if (res == NULL)
+		return 0;
+	CLEANUP_FREE char *id = id_of(res->kind, kube_namespace(object), kube_name(object));
+	return put(o, id, origin, json_deep_copy(object), err);
+}
+
+static void keep_identity(json_t *object, const json_t *before)
+{
+	static const char *const identity[] = {"uid", "resourceVersion", "creationTimestamp", "generation"};
+	const json_t *from = json_object_get(before, "metadata");
+	for (size_t i = 0; i < sizeof(identity) / sizeof(identity[0]); i++)
+		if (json_object_get(from, identity[i]) != NULL)
+			(void)json_object_set_new(json_object_get(object, "metadata"), identity[i],
+									  json_deep_copy(json_object_get(from, identity[i])));
+	if (json_object_get(before, "status") != NULL)
+		(void)json_object_set_new(object, "status", json_deep_copy(json_object_get(before, "status")));
+}
+
+void objects_overlay(struct objects *o, const struct objects *over)
+{
+	const char *id;
+	json_t *object;
+	begin(o);
+	json_object_foreach (over->by_id, id, object) {
+		json_t *before = json_object_get(o->by_id, id);
+		json_t *copy = json_deep_copy(object);
+		keep_identity(copy, before);
+		(void)json_incref(before);
+		(void)json_object_set_new(o->by_id, id, copy);
+		(void)json_object_set(o->origins, id, json_object_get(over->origins, id));
+		if (before != NULL)
+			free_object(before);
+	}
 }
 
 void objects_release(struct objects *o)

@@ -25,9 +25,17 @@ struct objects {
 // the other one says what an admin has changed about it.
 int objects_read(struct objects *o, const char *path, const char *ns, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
+// Adds a copy of one that was read elsewhere, such as from a cluster; origin: where, for messages.
+int objects_add(struct objects *o, const json_t *object, const char *origin, struct error *err)
+	__attribute__((warn_unused_result, nonnull));
+// Puts copies of all that `over` has in place of what is there, as if they had been applied: of the same objects, so with their
+// uid and status.
+void objects_overlay(struct objects *o, const struct objects *over) __attribute__((nonnull));
 void objects_release(struct objects *o) __attribute__((nonnull));
 #define CLEANUP_OBJECTS CLEANUP(objects_release)
 
+// Which of the kinds that are kept; NULL for another.
+const struct kube_resource *objects_kind(const json_t *object);
 // Borrowed; NULL where there is none.
 const json_t *objects_get(const struct objects *o, const struct kube_resource *res, const char *ns, const char *name)
 	__attribute__((nonnull));

@@ -6,6 +6,7 @@
 
 #include "common/mem.h"
 #include "common/secret.h"
+#include "controller/drift.h"
 #include "controller/kbs_pairs.h"
 #include "controller/kbs_render.h"
 #include "controller/object_diff.h"
@@ -124,6 +125,16 @@ static void find_whole(void *ctx, const struct kube_resource *res, const char *n
 		keep_found(p, res, name, merged(rendered == NULL ? file : NULL, rendered));
 }
 
+// Whether others have changed it, and spec.driftPolicy leaves it so: then the pods have that.
+static bool stays_edited(const struct pass *p, const json_t *file, const json_t *rendered)
+{
+	CLEANUP_BUF struct buf where = BUF_INIT(ERROR_MSG_MAX);
+	if (file == NULL || rendered == NULL || p->spec == NULL)
+		return false;
+	enum drift_verdict verdict = drift_judge(file, rendered, p->spec->hosting.drift, /* settled= */ false, &where);
+	return verdict == DRIFT_NONE || verdict == DRIFT_REPORT;
+}
+
 // For rendering a KbsConfig: all digested, from this pass already where the TrusteeConfig has rendered it.
 static void find_digested(void *ctx, const struct kube_resource *res, const char *name)
 {
@@ -134,7 +145,8 @@ static void find_digested(void *ctx, const struct kube_resource *res, const char
 		rendered = find_rendered(p->before, res, p->ns, name);
 	json_t *file_digested = file != NULL ? object_digest(file) : NULL;
 	json_t *rendered_digested = rendered != NULL ? object_digest(rendered) : NULL;
-	keep_found(p, res, name, merged(file_digested, rendered_digested));
+	bool stays = stays_edited(p, file_digested, rendered_digested);
+	keep_found(p, res, name, merged(file_digested, stays ? NULL : rendered_digested));
 	json_decref(file_digested);
 	json_decref(rendered_digested);
 }

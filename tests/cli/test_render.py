@@ -330,6 +330,8 @@ MISTAKES = {
               "TrusteeConfig default/t is there twice, before in standard input:1"),
     "another format": (["-f", "-", "-o", "wide"], "", '-o is "wide"; it must be yaml or json'),
     "another kind": (["-f", "-", "--has", "Route,Gateway"], "", '--has is "Route,Gateway"; it must be none'),
+    "what goes with --diff, without it": (["-f", "-", "--keep", "folder"], "", "--keep and --context go with --diff"),
+    "no cluster": (["--diff", "--kubeconfig", "/nonexistent"], "", "can't open /nonexistent"),
     "no kind between commas": (["-f", "-", "--has=Route,"], "", "--has is"),
 }
 for _name, _mistake in MISTAKES.items():

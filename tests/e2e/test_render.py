@@ -5,8 +5,10 @@ what it prints of the samples is what an API server takes. And what its doctor s
 test_render.py COCO-CONTROLLER COCOPIPE
 """
 
+import base64
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -28,6 +30,7 @@ from trustee_world import (
     tls_secret,
     trustee,
 )
+from upstream_world import ALLOW_ALL, FINALIZER, edit_as_admin, make_upstreams
 from world import ROOT, documents, profile, programs
 
 from certificates import make_pair
@@ -181,6 +184,147 @@ def _(world):
     check("coco-controller may not list secrets there" in told["result"], told["result"])
     world.cluster.kubectl(*told["remedy"].split()[1:])
     world.cluster.wait_for(lambda: seen()["status"] == "ok", "the doctor finds the rights")
+
+
+# ---- The diff before the switch
+
+BOOKKEEPING = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp")
+# What the API server fills in by itself: it isn't taken away where upstream's operator has owned it.
+FILLED_IN = ("dnsPolicy", "schedulerName", "clusterIP", "restartPolicy")
+
+
+def diff(world, ns, *options, want):
+    """[(kind/namespace/name before, the same after, its lines)], and what was said."""
+    command = [COCOPIPE, "render", "--diff", "--kubeconfig", world.cluster.kubeconfig(), "-n", ns, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    equal(done.returncode, want, f"the exit status ({done.stdout}{done.stderr})")
+    heads = r"^--- (live .*|/dev/null)\n\+\+\+ (new .*|/dev/null)\n"
+    parts = re.split(heads, done.stdout, flags=re.M)[1:]
+    found = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
+    return found, done.stdout + done.stderr
+
+
+def plain(object):
+    """The object without what each write of it changes."""
+    copy = json.loads(json.dumps(object))
+    copy.pop("status", None)
+    metadata = copy["metadata"]
+    for key in BOOKKEEPING:
+        metadata.pop(key, None)
+    annotations = metadata.get("annotations", {})
+    for key in (APPLIED, "deployment.kubernetes.io/revision"):
+        annotations.pop(key, None)
+    if not annotations:
+        metadata.pop("annotations", None)
+    return copy
+
+
+def all_of(world, ns):
+    """(kind, namespace/name) -> the object, of what a Trustee comes to."""
+    return {(kind, f"{ns}/{o['metadata']['name']}"): plain(o) for kind in CHILDREN for o in world.list(kind, ns)}
+
+
+def changes(before, after):
+    """What is made, changed, deleted."""
+    return tuple(
+        sorted(keys)
+        for keys in (
+            after.keys() - before.keys(),
+            (key for key in before.keys() & after.keys() if before[key] != after[key]),
+            before.keys() - after.keys(),
+        )
+    )
+
+
+def foretold(found):
+    """The same as it was printed."""
+    heads = [tuple(head.removeprefix("live ").removeprefix("new ").split(" ") for head in row[:2]) for row in found]
+    made = sorted(tuple(after) for before, after in heads if before == ["/dev/null"])
+    gone = sorted(tuple(before) for before, after in heads if after == ["/dev/null"])
+    return made, sorted(tuple(a) for b, a in heads if ["/dev/null"] not in (a, b)), gone
+
+
+def openssl(*arguments, stdin=None):
+    return subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@test("the diff before a takeover from upstream's operator is what the takeover then changes, and writes nothing")
+def _(world):
+    pair, signer = make_pair("kbs.example"), make_pair("signer")
+    ns = world.namespace(
+        "rehearsal", True, tls_secret("rehearsal", "kbs-tls", pair), tls_secret("rehearsal", "token-tls", signer),
+        secret("rehearsal", "own", {"a": "b"}),
+    )  # fmt: skip
+    (controller,) = world.controllers
+    controller.stop()
+    world.apply(
+        restricted(ns, attestationTokenVerificationSpec={"tlsSecretName": "token-tls"}, exposure={"type": "None"})
+    )
+    private = openssl("genpkey", "-algorithm", "ed25519")
+    keys = {"privateKey": private, "publicKey": openssl("pkey", "-pubout", stdin=private)}
+    make_upstreams(world, ns, keys, pair, signer)
+    edit_as_admin(world, ns)
+    before = all_of(world, ns)
+    versions = {key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}
+    folder = world.folder / "kept"
+    found, said = diff(world, ns, "--keep", str(folder), want=1)
+    equal({key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}, versions,
+          "what is on the cluster after the rehearsal")  # fmt: skip
+    lines = "".join(row[2] for row in found)
+    for gone in ("default allow = true", "insecure_http = true", FINALIZER, "secret-converter", "RUST_LOG"):
+        check(re.search(rf"^-.*{re.escape(gone)}", lines, re.M), f"{gone!r} goes: {said}")
+    for stays in ("HTTPS_PROXY", *FILLED_IN):
+        check(not re.search(rf"^-.*{re.escape(stays)}", lines, re.M), f"{stays!r} stays: {said}")
+    equal(len(re.findall(r"^-.* imagePullPolicy: ", lines, re.M)), 1, "containers that go")
+    secrets = [base64.b64encode(text.encode()).decode() for text in (private, pair[1], signer[1])]
+    check("PRIVATE KEY" not in said and not any(text in said for text in secrets), f"no key is printed: {said}")
+    check("made anew" not in said, f"keys are kept: {said}")
+    check(f"The pods of Deployment {ns}/trustee-deployment are replaced." in said, said)
+    kept = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+    equal(kept[f"{ns}-t-resource-policy.yaml"]["data"], {"resource-policy.rego": ALLOW_ALL}, "the policy that is kept")
+    check(f"{ns}-t-rvps-reference-values.yaml" not in kept, "reference values are the admin's, and not written over")
+
+    controller.start()
+    world.leader()
+    world.ready(ns)
+    world.rested()
+    equal(foretold(found), changes(before, all_of(world, ns)), "what was foretold, and what came of it")
+    after, said = diff(world, ns, want=0)
+    equal(after, [], "what is left to do")
+    check(said.startswith("0 to be made, 0 changed, 0 deleted; "), said)
+
+    # The edited policy is put back, by an admin who wants it so.
+    world.patch("TrusteeConfig", ns, "t", {"spec": {"driftPolicy": "Warn"}})
+    world.ready(ns)
+    world.cluster.kubectl("apply", "-f", str(folder / f"{ns}-t-resource-policy.yaml"))
+    world.says(ns, "t", "ResourcesSynced", "False", "Drifted")
+    equal(world.get("ConfigMap", ns, "t-resource-policy")["data"], {"resource-policy.rego": ALLOW_ALL}, "the policy")
+    diff(world, ns, want=0)
+
+
+def live_versions(world, ns):
+    return {(kind, o["metadata"]["name"]): o for kind in (*READ, "Secret") for o in world.list(kind, ns)}
+
+
+@test("the diff of a change that is still in a file, of a Trustee in another namespace too")
+def _(world):
+    ns = world.namespace("diffed")
+    world.apply(trustee(ns))
+    world.ready(ns)
+    diff(world, ns, want=0)
+    file = world.folder / "change.yaml"
+    file.write_text(json.dumps(trustee(ns, kbsServiceType="NodePort")))
+    found, said = diff(world, ns, "-f", str(file), want=1)
+    equal(foretold(found), ([], [("KbsConfig", f"{ns}/t-kbs-config"), ("Service", f"{ns}/kbs-service")], []), said)
+    check(re.search(r"^\+  type: NodePort$", found[-1][2], re.M), said)
+    file.write_text(json.dumps(trustee(ns, profileType="Restricted")))
+    _, said = diff(world, ns, "-f", str(file), want=2)
+    check("error: " in said and "httpsSpec" in said, said)
+    other = world.namespace("diffed-new")
+    file.write_text(json.dumps(trustee(other)))
+    found, said = diff(world, other, "-f", str(file), want=1)
+    made, changed, gone = foretold(found)
+    equal((len(made) > 8, changed, gone), (True, [], []), said)
 
 
 main(TrusteeWorld(CONTROLLER))
