@@ -32,7 +32,6 @@ from fault_world import (
     check_ready_was_whole,
     newest,
     renamed,
-    revision,
     same_state,
     settled,
     state,
