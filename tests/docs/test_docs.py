@@ -54,6 +54,28 @@ def _():
     equal(wrong, [], "links")
 
 
+@test("the map has every page, or its folder")
+def _():
+    folder = ROOT / "docs"
+    text = (folder / "README.md").read_text()
+    pages = [page.relative_to(folder) for page in PAGES if page.is_relative_to(folder) and page != folder / "README.md"]
+    equal([str(page) for page in pages
+           if not any(f"({name}" in text for name in (page, f"{page.parent}/)", f"{page.parent}/README.md)"))], [], "pages")
+
+
+@test("files that pages name are there")
+def _():
+    wrong = []
+    for page in PAGES:
+        for path in re.findall(r"(?<![\w./-])((?:manifests|hack|crds|tests|common|controller|webhook|cli)/[\w./-]*[\w-])",
+                               page.read_text()):
+            # A module is named without .c and .h; NAME and the like stand for something else.
+            there = any((ROOT / (path + ending)).exists() for ending in ("", ".c", ".h"))
+            if not there and not re.search(r"[A-Z]{2}", path):
+                wrong.append(f"{page.relative_to(ROOT)}: {path}")
+    equal(wrong, [], "files that are not there")
+
+
 @test("the tests that show what threat-model.md promises are there")
 def _():
     promises = (ROOT / "docs/threat-model.md").read_text().split("## Promises")[1]
