@@ -73,6 +73,7 @@ def suites(python):
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
     yield "kube/rights", [python, "tests/manifests/test_rights.py"], 120
     yield "samples", [python, "tests/manifests/test_samples.py", cocopipe], 300
+    yield "kube/monitoring", [python, "tests/monitoring/test_monitoring.py"], 300
     yield "kube/helm", [python, "tests/manifests/test_helm.py"], 300
     yield "kube/olm", [python, "tests/manifests/test_olm.py"], 120
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
