@@ -33,7 +33,7 @@ static size_t audit(const struct decision *d, struct arena *arena, struct key_va
 		to[n++] = (struct key_value){STR("profile"), profile_name(d, arena)};
 		to[n++] = (struct key_value){STR("generation"), ARENA_JOIN(arena, int_text(generation, number))};
 	}
-	if (d->verdict != VERDICT_CONFIDENTIAL)
+	if (d->verdict != VERDICT_CONFIDENTIAL || d->profile == NULL)
 		return n;
 	to[n++] = (struct key_value){STR("initdata"), str_from(d->profile->digest)};
 	to[n++] = (struct key_value){STR("vm-mib"), ARENA_JOIN(arena, int_text(d->sizing.vm_mib, number))};
