@@ -34,12 +34,14 @@ WARN += -Wduplicated-cond -Wduplicated-branches -Wlogical-op
 endif
 # Packagers build with compilers that warn of other things: `make WERROR=`.
 WERROR ?= -Werror
-ARCH := $(shell uname -m)
+# For another processor: make VARIANT=arm64 CC=aarch64-linux-gnu-gcc, with libraries of that architecture.
+ARCH := $(if $(filter arm64,$(VARIANT)),aarch64,$(shell uname -m))
 HARDEN_x86_64 := -fcf-protection=full
 HARDEN_aarch64 := -mbranch-protection=standard
 HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
 	-ftrivial-auto-var-init=zero $(HARDEN_$(ARCH))
 MODE_ := $(HARDEN)
+MODE_arm64 := $(HARDEN)
 # What sanitizers watch must not be hidden by FORTIFY, nor by variables set to zero.
 MODE_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 MODE_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a purpose needs, and nothing where they are there: hack/deps.sh build test ...
-# Through sudo if not root. Purposes: build, test, check, demo, images.
+# Through sudo if not root. Purposes: build, test, check, demo, images, cross.
 set -euo pipefail
 
 declare -A packages=(
@@ -9,11 +9,12 @@ declare -A packages=(
 	[check]="clang-format clang-tidy cppcheck shellcheck codespell clang libclang-rt-14-dev gcovr git"
 	[demo]="python3 openssl curl diffutils procps"
 	[images]="apt binutils dpkg python3"
+	[cross]="gcc-aarch64-linux-gnu"
 )
 
 missing=()
 for purpose in "$@"; do
-	[ -n "${packages[$purpose]:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo images" >&2; exit 2; }
+	[ -n "${packages[$purpose]:-}" ] || { echo "hack/deps.sh: unknown purpose \"$purpose\"; known: build test check demo images cross" >&2; exit 2; }
 	for p in ${packages[$purpose]}; do
 		# One file tells for each package; dpkg itself takes a tenth of a second.
 		compgen -G "/var/lib/dpkg/info/$p.list" >/dev/null || compgen -G "/var/lib/dpkg/info/$p:*.list" >/dev/null ||

@@ -260,6 +260,12 @@ def write_image(name, contents, packages, build, out):
 # ---- The command
 
 
+def cache_folder():
+    """What is kept between runs: in a folder of hack/pyenv.sh's and hack/kube-build.sh's."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(os.environ.get("COCO_CACHE") or f"{home}/coco-pipelines").absolute() / "images"
+
+
 def git(*command):
     done = subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
@@ -302,7 +308,6 @@ def parse_arguments():
 
 def main():
     arguments, folders = parse_arguments()
-    cache = pathlib.Path(os.environ.get("COCO_CACHE") or os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")) + "/coco-pipelines")
     build = this_build()
     names = arguments.names or list(IMAGES)
     for arch, programs in folders.items():
@@ -312,7 +317,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         for arch, programs in folders.items():
             folder = pathlib.Path(temporary, arch)
-            tree = trees(ARCHITECTURES[arch], cache.absolute() / "images", arguments.refresh, folder / "packages")
+            tree = trees(ARCHITECTURES[arch], cache_folder(), arguments.refresh, folder / "packages")
             packages[arch] = tree.packages
             for name in names:
                 contents[name, arch] = layers(programs / name, tree, ARCHITECTURES[arch], build, folder)
