@@ -286,7 +286,8 @@ def this_build():
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Makes an OCI image of each program from Debian packages.")
     native = run(["dpkg", "--print-architecture"], "this machine").strip()
-    parser.add_argument("--programs", action="append", metavar="ARCH=DIR", help=f"where programs for ARCH are; amd64 or arm64 (default {native}=build/bin)")
+    where = f"where programs for ARCH are; amd64 or arm64 (default {native}=build/bin)"
+    parser.add_argument("--programs", action="append", metavar="ARCH=DIR", help=where)
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/images", help="where images go (default build/images)")
     parser.add_argument("--rootfs", action="store_true", help="write each image's files as a folder, and no image")
     parser.add_argument("--refresh", action="store_true", help="ask for newer packages, even if that was done today")

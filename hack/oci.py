@@ -1,4 +1,4 @@
-"""An OCI image layout, written so that the same content is the same bytes: no clock, no order of a folder, no user of the machine.
+"""An OCI image layout, written so that the same content is the same bytes: no clock, no order of a folder, no user.
 
 https://github.com/opencontainers/image-spec: a layout is a folder of blobs, each named by its SHA-256; index.json names the
 manifest, which names a config and layers.

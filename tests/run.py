@@ -68,7 +68,7 @@ def suites(python):
     yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
     yield "kube/informer", [system, "tests/kube/test_informer.py", f"{ASAN}/tests/informer_probe"], 900
     yield "kube/informer-tsan", [system, "tests/kube/test_informer.py", f"{TSAN}/tests/informer_probe"], 900
-    yield "images", [python, "tests/images/test_images.py", "build/bin"], 300
+    yield "images", [python, "tests/images/test_images.py", "build/bin"], 400
     yield "policy/admission", [python, "tests/manifests/test_policy.py", cocopipe], 300
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
     yield "kube/rights", [python, "tests/manifests/test_rights.py"], 120

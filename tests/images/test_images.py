@@ -44,11 +44,11 @@ PAPERWORK = re.compile(
 )
 
 
-def make(out, programs=BIN, umask=0o022, **environment):
+def make(out, *names, programs=BIN, umask=0o022, **environment):
     """Runs hack/images.py; (status, stdout, stderr)."""
-    command = [ROOT / "hack/images.py", "--programs", f"{ARCHITECTURE}={programs}", "--out", out]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=out.parent, umask=umask,
-                          env=os.environ | environment, stdin=subprocess.DEVNULL)
+    command = [ROOT / "hack/images.py", "--programs", f"{ARCHITECTURE}={programs}", "--out", out, *names]
+    options = {"cwd": out.parent, "umask": umask, "env": os.environ | environment, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -84,9 +84,10 @@ def _(w):
     programs = w.folder / "elsewhere/bin"
     shutil.copytree(BIN, programs)
     out = w.folder / "elsewhere/out"
-    status, _, wrong = make(out, programs, 0o077, TZ="Pacific/Kiritimati", LC_ALL="C")
+    status, _, wrong = make(out, "coco-webhook", programs=programs, umask=0o077, TZ="Pacific/Kiritimati", LC_ALL="C")
     equal((status, wrong), (0, ""), "hack/images.py elsewhere")
-    first, second = tree(w.out), tree(out)
+    first, second = ({p: content for p, content in tree(folder).items() if p != "digests"} for folder in (w.out, out))
+    first = {path: content for path, content in first.items() if path.startswith("coco-webhook")}
     equal(sorted(first), sorted(second), "the files written")
     equal([name for name in first if first[name] != second[name]], [], "files that differ")
 
@@ -165,7 +166,8 @@ def _(w):
         equal(read, tree(image.layout), f"{name}: the layout in the archive")
         equal(docker[0]["RepoTags"], [f"{name}:{VERSION}"], f"{name}: its tag")
         equal(json.loads(read[docker[0]["Config"]]), image.config, f"{name}: its config")
-        equal(docker[0]["Layers"], [oci.blob_path(layer["digest"]) for layer in image.manifest["layers"]], f"{name}: its layers")
+        blobs = [oci.blob_path(layer["digest"]) for layer in image.manifest["layers"]]
+        equal(docker[0]["Layers"], blobs, f"{name}: its layers")
 
 
 # ---- Bills of materials
@@ -203,7 +205,8 @@ def _(w):
         elif "/doc/" in path:
             equal(pathlib.PurePosixPath(path).parent.name, owner, path)
     # One whose name tells it, of each kind.
-    for path, owner in (("libcurl.so.4", "libcurl4"), ("libz.so.1", "zlib1g"), ("os-release", "base-files"), ("GPL-2", "base-files")):
+    known = {"libcurl.so.4": "libcurl4", "libz.so.1": "zlib1g", "os-release": "base-files", "GPL-2": "base-files"}
+    for path, owner in known.items():
         found = {o for p, (o,) in owners(image.sbom).items() if p.endswith(f"/{path}")}
         equal(found, {owner}, path)
 
@@ -261,7 +264,8 @@ def _(w):
     profiles.mkdir()
     shutil.copy(ROOT / "manifests/samples/profile.yaml", profiles)
     subprocess.run([ROOT / "hack/certs.sh", "--san", f"IP:{HOST}", w.folder / "certs"], check=True, stdin=subprocess.DEVNULL)
-    mounts = [(readable(profiles, w.folder / "p"), "profiles"), (readable(w.folder / "certs", w.folder / "c"), "etc/coco-webhook/tls")]
+    pair = readable(w.folder / "certs", w.folder / "c")
+    mounts = [(readable(profiles, w.folder / "p"), "profiles"), (pair, "etc/coco-webhook/tls")]
     port, plain = free_ports(2)
     proc = image.start("--profiles=/profiles", f"--listen={HOST}:{port}", f"--plain-listen={HOST}:{plain}", mounts=mounts)
     try:
@@ -269,8 +273,12 @@ def _(w):
         equal((get(plain, "/healthz"), get(plain, "/readyz")), (200, 200), "its health")
         pod = yaml.safe_load((ROOT / "manifests/samples/pod.yaml").read_text())
         request = {
-            "uid": "u", "operation": "CREATE", "namespace": "default", "object": pod,
-            "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "uid": "u",
+            "operation": "CREATE",
+            "namespace": "default",
+            "object": pod,
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
         }
         review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
         context = ssl.create_default_context(cafile=w.folder / "certs/ca.crt")
@@ -292,7 +300,8 @@ class Empty(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.heard.add(self.headers["Host"].split(":")[0])
-        body = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}).encode()
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+        body = json.dumps(status).encode()
         self.send_response(404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -325,13 +334,15 @@ def empty_api_server(folder, host):
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        cluster = {"server": f"https://{host}:{server.server_port}", "certificate-authority-data": base64.b64encode(certificate.encode()).decode()}
-        yield server, json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        trusted = base64.b64encode(certificate.encode()).decode()
+        cluster = {"server": f"https://{host}:{server.server_port}", "certificate-authority-data": trusted}
+        kubeconfig = {
+            "current-context": "c",
             "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "c", "user": {"token": "t"}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-        })
+        }
+        yield server, json.dumps({"apiVersion": "v1", "kind": "Config"} | kubeconfig)
     finally:
         server.shutdown()
         server.server_close()
@@ -364,9 +375,10 @@ def _(w):
 def _(w):
     samples = readable(ROOT / "manifests/samples", w.folder / "samples")
     command = ["inject", "-f", "/samples/pod.yaml", "--profile", "/samples/profile.yaml"]
-    here = subprocess.run([BIN / "cocopipe", *(word.replace("/samples", str(samples)) for word in command)], capture_output=True, text=True, check=True)
+    here = [BIN / "cocopipe", *(word.replace("/samples", str(samples)) for word in command)]
+    want = subprocess.run(here, capture_output=True, text=True, check=True).stdout
     status, said, _ = w.images["cocopipe"].run(*command, mounts=[(samples, "samples")])
-    equal((status, said), (0, here.stdout), "the pod")
+    equal((status, said), (0, want), "the pod")
 
 
 # ---- What else speaks of them
@@ -431,12 +443,14 @@ def _(w):
         equal(stage["COPY"], [f"--from=build /rootfs/{name}/ /"], f"{name}: its files")
         equal((stage["USER"], stage["WORKDIR"], stage["ENV"]), ([config["User"]], [config["WorkingDir"]], config["Env"]), name)
         equal(json.loads(stage["ENTRYPOINT"][0]), config["Entrypoint"], f"{name}: its entrypoint")
-        equal(stage.get("EXPOSE", []), [" ".join(config["ExposedPorts"])] if "ExposedPorts" in config else [], f"{name}: its ports")
+        ports = [" ".join(config["ExposedPorts"])] if "ExposedPorts" in config else []
+        equal(stage.get("EXPOSE", []), ports, f"{name}: its ports")
     out = w.folder / "roots"
     command = [ROOT / "hack/images.py", "--programs", f"{ARCHITECTURE}={BIN}", "--rootfs", "--out", out, "coco-webhook"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     want = {path: (file.mode, file.content) for path, file in w.images["coco-webhook"].files.items()}
-    got = {str(p.relative_to(out / "coco-webhook")): (p.stat().st_mode, p.read_bytes()) for p in (out / "coco-webhook").rglob("*") if p.is_file()}
+    root = out / "coco-webhook"
+    got = {str(p.relative_to(root)): (p.stat().st_mode, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
     equal(sorted(got), sorted(want), "the files that it copies")
     check(got == want, "a file that it copies has another content or mode")
 

@@ -57,7 +57,8 @@ class Unpacked:
         self.name, self.version, self.folder = name, version, folder
         self.layout = images / name
         bundle = folder / "bundle"
-        command = ["umoci", "unpack", *([] if os.geteuid() == 0 else ["--rootless"]), "--image", f"{self.layout}:{version}", bundle]
+        rootless = [] if os.geteuid() == 0 else ["--rootless"]
+        command = ["umoci", "unpack", *rootless, "--image", f"{self.layout}:{version}", bundle]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         equal((done.returncode, done.stderr), (0, ""), f"umoci unpack of {name}")
         self.root = bundle / "rootfs"
@@ -96,8 +97,10 @@ class Unpacked:
     def run(self, *arguments, **options):
         """(status, stdout, stderr) of a program that ends by itself."""
         command = self.command(*arguments, **options)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
-                              env=self.environment() | {"PATH": os.environ["PATH"]})
+        environment = self.environment() | {"PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL, env=environment
+        )
         return done.returncode, done.stdout, done.stderr
 
     def start(self, *arguments, **options):
