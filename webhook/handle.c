@@ -22,21 +22,20 @@ static struct str profile_name(const struct decision *d, struct arena *arena)
 }
 
 // What an auditor wants to find later, without reading pods: what became of it, why, and by which profile as it was then.
-static size_t audit(const struct decision *d, struct arena *arena, struct key_value *to)
+static size_t audit(const struct decision *d, struct arena *arena, char numbers[2][INT_TEXT_MAX], struct key_value *to)
 {
-	char number[INT_TEXT_MAX];
 	size_t n = 0;
 	to[n++] = (struct key_value){STR("decision"), str_from(outcome_name(outcome_of(d)))};
 	to[n++] = (struct key_value){STR("reason"), str_from(d->cause)};
 	if (d->entry != NULL) {
 		int64_t generation = d->profile != NULL ? d->profile->generation : d->entry->generation;
 		to[n++] = (struct key_value){STR("profile"), profile_name(d, arena)};
-		to[n++] = (struct key_value){STR("generation"), ARENA_JOIN(arena, int_text(generation, number))};
+		to[n++] = (struct key_value){STR("generation"), int_text(generation, numbers[0])};
 	}
 	if (d->verdict != VERDICT_CONFIDENTIAL || d->profile == NULL)
 		return n;
 	to[n++] = (struct key_value){STR("initdata"), str_from(d->profile->digest)};
-	to[n++] = (struct key_value){STR("vm-mib"), ARENA_JOIN(arena, int_text(d->sizing.vm_mib, number))};
+	to[n++] = (struct key_value){STR("vm-mib"), int_text(d->sizing.vm_mib, numbers[1])};
 	to[n++] = (struct key_value){STR("version"), STR(COCO_VERSION)};
 	return n;
 }
@@ -45,6 +44,7 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 					 struct buf *out)
 {
 	struct key_value notes[AUDIT_MAX];
+	char numbers[2][INT_TEXT_MAX];
 	CLEANUP_BUF
 	struct buf patch = BUF_INIT(PATCH_BASE64_MAX);
 	if (with_patch && d->verdict == VERDICT_CONFIDENTIAL && d->nedits > 0)
@@ -69,7 +69,7 @@ void answer_decision(const struct review *review, struct decision *d, bool with_
 		.warnings = d->warnings,
 		.nwarnings = d->nwarnings,
 		.audit = notes,
-		.naudit = audit(d, arena, notes),
+		.naudit = audit(d, arena, numbers, notes),
 	};
 	answer_write(&a, out);
 }

@@ -14,14 +14,15 @@ const char *outcome_name(enum outcome o) __attribute__((returns_nonnull));
 
 // Why something is denied: every cause of a decision with VERDICT_DENIED. The last one stands for what is missing here, and
 // a test sees to it that nothing is.
-#define DENIAL_REASONS(X)                                                                                            \
-	X("AnnotationGuarded")                                                                                           \
-	X("EphemeralContainer")                                                                                          \
-	X("ForeignAnnotation") X("HostNetwork") X("HostPath") X("ImageWithoutDigest") X("KbsInvalid") X("LabelInvalid")  \
-		X("Malformed") X("MemoryAboveMax") X("MemoryInvalid") X("NamesTaken") X("NoContainers") X("NotConfidential") \
-			X("OptOutRefused") X("PatchTooLarge") X("ProfileEdited") X("ProfileInvalid") X("ProfileMissing")         \
-				X("ProfileUnknown") X("RuntimeClassConflict") X("SubPath") X("TooManyParts") X("TrusteeInvalid")     \
-					X("Unfit") X("WindowsPod") X("other")
+// clang-format off
+#define DENIAL_REASONS(X) \
+	X("AnnotationGuarded") X("EphemeralContainer") X("ForeignAnnotation") X("HostNetwork") X("HostPath") \
+	X("ImageWithoutDigest") X("KbsInvalid") X("LabelInvalid") X("Malformed") X("MemoryAboveMax") \
+	X("MemoryInvalid") X("NamesTaken") X("NoContainers") X("NotConfidential") X("OptOutRefused") \
+	X("PatchTooLarge") X("ProfileEdited") X("ProfileInvalid") X("ProfileMissing") X("ProfileUnknown") \
+	X("RuntimeClassConflict") X("SubPath") X("TooManyParts") X("TrusteeInvalid") X("Unfit") X("WindowsPod") \
+	X("other")
+// clang-format on
 
 // Where the cause of a denial stands in DENIAL_REASONS.
 size_t denial_reason(const char *cause) __attribute__((nonnull));

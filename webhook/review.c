@@ -169,8 +169,10 @@ void answer_write(const struct answer *a, struct buf *out)
 	}
 	buf_addz(out, a->nwarnings > 0 ? "]" : "");
 	for (size_t i = 0; i < a->naudit; i++) {
-		buf_addz(out, i == 0 ? ",\"auditAnnotations\":{" : ",");
-		write_member(out, a->audit[i].key, a->audit[i].value);
+		buf_addz(out, i == 0 ? ",\"auditAnnotations\":{\"" : ",\"");
+		buf_add_str(out, a->audit[i].key);
+		buf_addz(out, "\":");
+		json_write_string(out, a->audit[i].value);
 	}
 	buf_addz(out, a->naudit > 0 ? "}}}" : "}}");
 }

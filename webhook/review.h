@@ -58,7 +58,7 @@ struct answer {
 	struct str patch64; // base64 of a JSON Patch; n == 0 for none
 	const char *const *warnings;
 	size_t nwarnings;
-	const struct key_value *audit; // audit annotations
+	const struct key_value *audit; // audit annotations; keys need no escapes
 	size_t naudit;
 };
 
