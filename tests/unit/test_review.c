@@ -148,7 +148,7 @@ static void test_truncated(void **state)
 #define ANSWER(more) "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"response\":{" more "}}"
 
 static const char *const two_warnings[] = {"a \"b\"", "c\n"};
-static const struct key_value two_notes[] = {{STR("decision"), STR("Mutated")}, {STR("pro\"file"), STR("a\\b")}};
+static const struct key_value two_notes[] = {{STR("decision"), STR("Mutated")}, {STR("profile"), STR("a\\b")}};
 
 struct write_case {
 	const char *name;
@@ -182,7 +182,7 @@ static struct write_case write_cases[] = {
 	{"warnings and notes",
 	 {.uid = STR("u"), .allowed = true, .warnings = two_warnings, .nwarnings = 2, .audit = two_notes, .naudit = 2},
 	 ANSWER("\"uid\":\"u\",\"allowed\":true,\"warnings\":[\"a \\\"b\\\"\",\"c\\n\"],\"auditAnnotations\":{\"decision\":"
-			"\"Mutated\",\"pro\\\"file\":\"a\\\\b\"}")},
+			"\"Mutated\",\"profile\":\"a\\\\b\"}")},
 };
 
 static void test_write(void **state)
