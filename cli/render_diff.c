@@ -109,10 +109,9 @@ static const json_t *controller_of(const json_t *object)
 static bool is_others(struct render_diff *d, const struct kube_resource *res, const json_t *live, const json_t *wanted)
 {
 	const json_t *theirs = controller_of(live);
-	const json_t *ours = controller_of(wanted);
-	const char *uid = json_text(ours, "uid");
-	// The owner is only about to be made.
-	if (theirs == NULL || uid[0] == '\0' || json_text_is(theirs, "uid", uid))
+	// An owner that is only about to be made has no uid yet, and owns nothing.
+	const char *uid = json_text(controller_of(wanted), "uid");
+	if (theirs == NULL || (uid[0] != '\0' && json_text_is(theirs, "uid", uid)))
 		return false;
 	CLEANUP_FREE char *name = title(res, live);
 	(void)fprintf(stderr, "warning: %s belongs to %s \"%s\", and is left alone\n", name, json_text(theirs, "kind"),

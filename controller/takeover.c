@@ -116,8 +116,10 @@ json_t *takeover_fields(const json_t *object)
 	json_t *others = json_made(json_object());
 	size_t i = 0;
 	const json_t *entry = NULL;
-	json_array_foreach (entries, i, entry)
-		add_fields(is_upstreams(entry) || is_ours(entry) ? fields : others, json_object_get(entry, "fieldsV1"));
+	json_array_foreach (entries, i, entry) {
+		json_t *set = is_upstreams(entry) || is_ours(entry) ? fields : others;
+		add_fields(set, json_object_get(entry, "fieldsV1"));
+	}
 	drop_others_business(fields);
 	drop_shared(fields, others);
 	json_decref(others);

@@ -30,7 +30,7 @@ from trustee_world import (
     tls_secret,
     trustee,
 )
-from upstream_world import ALLOW_ALL, FINALIZER, edit_as_admin, make_upstreams
+from upstream_world import ALLOW_ALL, FINALIZER, edit_as_admin, make_upstreams, owned
 from world import ROOT, documents, profile, programs
 
 from certificates import make_pair
@@ -325,6 +325,29 @@ def _(world):
     found, said = diff(world, other, "-f", str(file), want=1)
     made, changed, gone = foretold(found)
     equal((len(made) > 8, changed, gone), (True, [], []), said)
+    world.create(config_map(other, "boss", {}))
+    boss = world.get("ConfigMap", other, "boss")
+    world.create(owned(config_map(other, "t-resource-policy", {}), boss | {"apiVersion": "v1", "kind": "ConfigMap"}))
+    found, said = diff(world, other, "-f", str(file), want=1)
+    check(f'warning: ConfigMap {other}/t-resource-policy belongs to ConfigMap "boss", and is left alone' in said, said)
+    equal([key for key in foretold(found)[0] if key not in made], [], "what is made beside it")
+
+
+@test("the diff names what is to be deleted, and then it is")
+def _(world):
+    ns = world.namespace("diffed-less")
+    world.apply(trustee(ns, metrics={"serviceMonitor": True}))
+    world.ready(ns)
+    world.there("ServiceMonitor", ns, "kbs-service")
+    file = world.folder / "less.yaml"
+    file.write_text(json.dumps(trustee(ns)))
+    found, said = diff(world, ns, "-f", str(file), want=1)
+    equal(foretold(found)[1:], ([("KbsConfig", f"{ns}/t-kbs-config")], [("ServiceMonitor", f"{ns}/kbs-service")]), said)
+    world.apply(trustee(ns))
+    world.gone("ServiceMonitor", ns, "kbs-service")
+    world.ready(ns)
+    world.rested()
+    diff(world, ns, want=0)
 
 
 main(TrusteeWorld(CONTROLLER))
