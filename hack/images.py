@@ -20,6 +20,7 @@ import spdx
 from debian_files import Debian, ImageError, run, say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCES = ("common", "webhook", "controller", "cli")  # a new file there is built as well
 USER = "65532:65532"  # in numbers: what checks runAsNonRoot reads no /etc/passwd
 OURS = "coco-pipelines"
 # The libraries that programs are linked with; what those need follows from them.
@@ -279,7 +280,8 @@ def this_build():
         raise ImageError("this tree is no clone, so set SOURCE_DATE_EPOCH to the release's time, in seconds since 1970")
     revision = os.environ.get("REVISION")
     if not revision:
-        revision = (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
+        changed = git("status", "--porcelain", "--", "Makefile", "hack", *SOURCES)
+        revision = (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
     return Build(version, revision, int(epoch))
 
 
