@@ -13,6 +13,11 @@
 
 STACK_OF(X509) * certificates_read(struct str pem)
 {
+	return certificates_read_many(pem, CERTIFICATE_CHAIN_MAX);
+}
+
+STACK_OF(X509) * certificates_read_many(struct str pem, int max)
+{
 	BIO *in CLEANUP(bio_free_slot) = bio_of(pem);
 	STACK_OF(X509) *all = sk_X509_new_null();
 	if (all == NULL)
@@ -23,7 +28,7 @@ STACK_OF(X509) * certificates_read(struct str pem)
 			abort();
 	bool whole = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; // so it ends
 	ERR_clear_error();
-	if (whole && sk_X509_num(all) > 0 && sk_X509_num(all) <= CERTIFICATE_CHAIN_MAX)
+	if (whole && sk_X509_num(all) > 0 && sk_X509_num(all) <= max)
 		return all;
 	sk_X509_pop_free(all, X509_free);
 	return NULL;

@@ -28,6 +28,8 @@ int certificate_with_root(struct str cert, struct str ca, struct buf *out, struc
 
 // All certificates in a text, new; NULL where there is none, or more than CERTIFICATE_CHAIN_MAX, or a damaged one.
 STACK_OF(X509) * certificates_read(struct str pem) __attribute__((warn_unused_result));
+// The same for a text that was put together of several: up to max.
+STACK_OF(X509) * certificates_read_many(struct str pem, int max) __attribute__((warn_unused_result));
 bool certificate_is_self_signed(X509 *x) __attribute__((nonnull));
 // Since 1970; 0 for no time at all.
 int64_t certificate_seconds(const ASN1_TIME *t) __attribute__((nonnull));

@@ -155,7 +155,7 @@ static STACK_OF(X509) * read_bundle(const char *base64)
 	struct error err;
 	if (base64[0] == '\0' || base64_decode(str_from(base64), &pem, &err) < 0)
 		return NULL;
-	return certificates_read(buf_str(&pem));
+	return certificates_read_many(buf_str(&pem), SERVING_BUNDLE_CERTIFICATES);
 }
 
 static bool has_all(const STACK_OF(X509) * bundle, const STACK_OF(X509) * ca)

@@ -9,12 +9,14 @@
 #include <openssl/x509.h>
 
 #include "common/buf.h"
+#include "common/certificate.h"
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "common/secret_text.h"
 
 #define SERVING_ID_MAX 65 // a SHA-256 in hexadecimal, or ""
 #define SERVING_BUNDLE_MAX ((size_t)64 * 1024)
+#define SERVING_BUNDLE_CERTIFICATES (3 * CERTIFICATE_CHAIN_MAX) // old.ca.crt, ca.crt and next.ca.crt
 
 #define SERVING_CERT_KEY "tls.crt"
 #define SERVING_KEY_KEY "tls.key"

@@ -214,6 +214,7 @@ struct plan_case {
 	{                                                                                      \
 		.served = 'A', .was_ready = true, .makes = (times), .made_ms = (ago), .life_s = 30 \
 	}
+#define SIXTEEN_CAS "CCCCCCCCCCCCCCCC"
 #define IN_A_MINUTE SERVING_LOOK_MAX_MS
 
 static struct plan_case plan_cases[] = {
@@ -252,6 +253,8 @@ static struct plan_case plan_cases[] = {
 	 "", SERVING_READY, IN_A_MINUTE, NULL},
 	{"an old CA that is the same isn't there twice", "A", "", "CA", "CA", "CA", SERVES('A'), 0, "CA", "", SERVING_KEEP,
 	 "", SERVING_READY, IN_A_MINUTE, NULL},
+	{"more CAs than a chain may have: ready all the same", "A", "", SIXTEEN_CAS, SIXTEEN_CAS "A", SIXTEEN_CAS "A",
+	 HAS('A'), 0, SIXTEEN_CAS "A", "", SERVING_KEEP, "", SERVING_READY, IN_A_MINUTE, NULL},
 	{"what else stands in a bundle goes", "A", "", "", "AC", "-", SERVES('A'), 0, "A", "mv", SERVING_KEEP, "",
 	 SERVING_READY, IN_A_MINUTE, NULL},
 	{"emptied by hand: written again, and it stays ready", "A", "", "", "|A", "", SERVES('A'), 0, "A", "mv",
