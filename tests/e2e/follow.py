@@ -238,7 +238,10 @@ class Kubelet(Follower):
             before = self.fates.get(ns, "ready")
             self.fates[ns] = fate
             there = [pod for key, pod in self.pods.items() if key[0] == ns]
-            for pod in there if new_only else ():
-                self.kept.setdefault(pod["metadata"]["uid"], before)
+            for pod in there:
+                if new_only:
+                    self.kept.setdefault(pod["metadata"]["uid"], before)
+                else:
+                    self.kept.pop(pod["metadata"]["uid"], None)
         for pod in () if new_only else there:
             self._tell(pod, fate)
