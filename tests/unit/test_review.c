@@ -210,7 +210,7 @@ struct handle_case {
 		"\"},\"auditAnnotations\":{\"decision\":\"denied\",\"reason\":\"Unfit\"}")
 #define LEFT(reason)                                                                                                   \
 	ANSWER("\"uid\":\"u-1\",\"allowed\":true,\"auditAnnotations\":{\"decision\":\"allowed\",\"reason\":\"" reason "\"" \
-																												  "}")
+		   "}")
 #define POD "\"object\":{\"metadata\":{},\"spec\":{\"containers\":[{\"name\":\"a\"}]}}"
 #define SPECLESS "request.object is missing or has no spec; there is no pod to judge"
 
