@@ -163,12 +163,15 @@ def denials():
 
 def reasons():
     """Of conditions, as the controller gives them."""
-    for path in c_files("controller"):
-        text = path.read_text()
-        for call in re.finditer(r"\b(?:remarks_add|verdict|read_word)\(", text):
+    texts = [path.read_text() for path in c_files("controller")]
+    # Who takes a reason, by its parameter's name.
+    takers = {name for text in texts for name in re.findall(r"^[\w *]+?\b(\w+)\([^;{)]*\bconst char \*reason\b", text, re.M)}
+    for text in texts:
+        for call in re.finditer(r"\b(?:" + "|".join(sorted(takers | {"remarks_add"})) + r")\(", text):
             yield from (one for one in literals(arguments(text, call.end() - 1)) if WORD.fullmatch(one))
-        for one in re.findall(r'\.reason = "([A-Za-z]+)"', text):
-            yield one
+        yield from re.findall(r'\.reason = "([A-Za-z]+)"', text)
+        for function in re.findall(r"^static const char \*reason_of\(.*?^}", text, re.M | re.S):
+            yield from (one for one in literals(function) if WORD.fullmatch(one))
     for path, name in (("common/certificate.c", "certificate_problem_names"), ("controller/pod_trouble.c", "reasons")):
         table = re.search(name + r"\[\] = \{(.*?)\}", (ROOT / path).read_text(), re.S)
         yield from re.findall(r'"([A-Za-z]+)"', table[1])
