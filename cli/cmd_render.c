@@ -313,7 +313,7 @@ int cmd_render(int argc, char **argv)
 				 "functions, and no cluster.\n"
 				 "Secrets are printed as they are applied, keys and all. What there is to say goes to stderr.\n"
 				 "Exit status: 0 rendered, 1 something can't be made as asked for, 2 usage or unreadable input.\n"
-				 "--diff prints what the controller would change on a cluster, Secrets by digests alone.\n"
+				 "With --diff: what the controller would change on a cluster, Secrets by digests alone.\n"
 				 "Exit status: 0 nothing, 1 something, 2 usage, no access, or something can't be made as asked for.",
 		.options = options,
 		.noptions = sizeof(options) / sizeof(options[0]),
