@@ -174,7 +174,8 @@ def _(_):
 def _(_):
     out, err = status(0, "inject", "-f", "review.json", "-o", "review")
     request = json.loads(REVIEW.read_text())["request"]
-    equal(json.loads(out)["response"], {"uid": request["uid"], "allowed": True}, "the answer")
+    audit = {"decision": "allowed", "reason": "NotSelected"}
+    equal(json.loads(out)["response"], {"uid": request["uid"], "allowed": True, "auditAnnotations": audit}, "the answer")
     equal(err, "left alone: NotSelected ('cocopipe explain' tells why)\n", "message")
     equal(status(0, "inject", "-f", "review.json", "-o", "patch")[0], "[]\n", "-o patch")
     equal(json.loads(status(0, "inject", "-f", "review.json", "-o", "json")[0]), request["object"], "-o json")
