@@ -5,6 +5,7 @@ import dataclasses
 P = "pipelines.confidentialcontainers.org/"
 LABEL = P + "confidential"
 TASKRUN = "tekton.dev/taskRun"
+INJECTED = P + "injected"
 INITDATA = "io.katacontainers.config.hypervisor.cc_init_data"
 STATEFULSETS = "system:serviceaccount:kube-system:statefulset-controller"
 TEKTON = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
@@ -14,6 +15,7 @@ MISSPELLED = 'must be "true" or "false"'
 NO_OPT_OUT = "every TaskRun pod of this namespace is confidential"
 NO_CLASS = "its runtimeClassName is not set"
 NO_INITDATA = "has no initdata"
+KEPT = "of a confidential pod can't be changed after its creation"
 DEBUG = "an ephemeral container would run inside a confidential guest"
 
 ENABLED = {LABEL: "enabled"}
@@ -129,4 +131,32 @@ DEBUGS = [
     Debug("labelled, none at all", None, TRUE, DONE, has=0),
     Debug("labelled, where a namespace allows it", None, TRUE, DONE, {P + "debug": "allowed"}),
     Debug("labelled, where a namespace says something else", DEBUG, TRUE, DONE, {P + "debug": "yes"}),
+]
+
+
+@dataclasses.dataclass
+class Change:
+    """A pod whose annotations are changed while it runs."""
+
+    name: str
+    refused: str | None
+    before: dict | None
+    after: dict | None
+    namespace: dict = dataclasses.field(default_factory=dict)
+
+    def pod(self, annotations):
+        return Case("", None, None, annotations).pod()
+
+
+BOTH = DONE | {INJECTED: "{}"}
+CHANGES = [
+    Change("of an ordinary pod", None, {"a": "b"}, None),
+    Change("another is added to an ordinary pod", None, None, {"a": "b"}),
+    Change("another is added", None, BOTH, BOTH | {"a": "b"}),
+    Change("another goes", None, BOTH | {"a": "b"}, BOTH),
+    Change("initdata goes", KEPT, BOTH, {INJECTED: "{}"}),
+    Change("initdata changes", KEPT, DONE, {INITDATA: "H4sJ"}),
+    Change("injected goes", KEPT, BOTH, DONE),
+    Change("all go", KEPT, DONE, None),
+    Change("all go, where a namespace allows to debug", None, DONE, None, {P + "debug": "allowed"}),
 ]

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/e2e"), str(ROOT / "tests/lib")]
 
 from cluster import USERS, Cluster
-from policy_cases import CASES, DEBUGS, P
+from policy_cases import CASES, CHANGES, DEBUGS, P
 from tap import check, equal, main, test
 from world import LABEL
 
@@ -108,6 +108,19 @@ def _(world):
             world.cluster.wait_for(lambda p=path, b=more: patched(world, p + "?dryRun=All", b)[0] == 403, "refused again")
         body = {"spec": {"ephemeralContainers": case.pod(case.has)["spec"].get("ephemeralContainers", [])}}
         check_answer(patched(world, path, body), case.refused, case.name)
+
+
+@test("what a confidential pod is known by stays, as the table says")
+def _(world):
+    for number, case in enumerate(CHANGES):
+        namespace = world.namespace(case.namespace)
+        pod = case.pod(case.before)
+        pod["metadata"]["name"] = f"changed-{number}"
+        status, made = world.create(namespace, pod, dry_run=False)
+        equal(status, 201, f"{case.name}: the status of creating it")
+        made["metadata"]["annotations"] = case.after or {}
+        path = f"/api/v1/namespaces/{namespace}/pods/changed-{number}"
+        check_answer(world.cluster.raw("PUT", path, made), case.refused, case.name)
 
 
 def patched(world, path, body):

@@ -24,7 +24,7 @@ from cel_expr_python.ext import ext_strings
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
-from policy_cases import CASES, DEBUGS, ENABLED, INITDATA, LABEL, TEKTON
+from policy_cases import CASES, CHANGES, DEBUGS, ENABLED, INITDATA, INJECTED, LABEL, TEKTON
 from tap import check, equal, main, test
 
 COCOPIPE = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -117,6 +117,14 @@ def _():
         check_refusal(got, case.refused, case.name)
 
 
+@test("what a confidential pod is known by stays, as the table says")
+def _():
+    policy = load()["coco-pipelines-debug"]
+    for case in CHANGES:
+        got = policy.refusal(request(), case.pod(case.after), case.pod(case.before), case.namespace)
+        check_refusal(got, case.refused, case.name)
+
+
 @test("our own namespace and kube-system are kept out")
 def _():
     policy = load()["coco-pipelines"]
@@ -142,7 +150,6 @@ def _():
 
 
 # The annotations before and after, and whether the webhook is asked.
-INJECTED = "pipelines.confidentialcontainers.org/injected"
 UPDATES = [
     ("none", None, None, False),
     ("another's is added", None, {"a": "b"}, False),
