@@ -13,7 +13,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "manifests/samples"
 DOCS = ROOT / "docs/samples"
 NAMES = sorted(folder.parent.name for folder in SAMPLES.glob("*/run"))
-NEEDS = {"signing-keyless": ["signing"]}  # samples that have to be there before
 API = "pipelines.confidentialcontainers.org/"
 LABEL, PROFILE = API + "confidential", API + "profile"
 TEKTON_RELEASE = "v1.15.0"

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
 import samples
-from samples import DOCS, LABEL, NAMES, NEEDS, SAMPLES, objects, of_kind
+from samples import DOCS, LABEL, NAMES, objects, of_kind
 from tap import check, equal, main, test
 
 COCOPIPE = os.path.abspath(sys.argv.pop(1))
