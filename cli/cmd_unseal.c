@@ -44,8 +44,12 @@ static struct es256_key *read_key(const char *path, struct error *err)
 	return key;
 }
 
+// Who pastes a sealed secret has one; who stores it so has no sealed secret.
 static struct str without_newline(struct str text)
 {
+	if (text.n > 0 && text.p[text.n - 1] == '\n')
+		(void)fputs("Warning: it ends with a newline: stored like that, guests take it for the secret itself\n",
+					stderr);
 	if (text.n > 0 && text.p[text.n - 1] == '\n')
 		text.n--;
 	if (text.n > 0 && text.p[text.n - 1] == '\r')

@@ -171,6 +171,15 @@ def _(_):
     check("it is not signed" in err and "--unsigned" in err, err)
 
 
+@test("unseal: a newline at the end is told of, as a guest doesn't take it off")
+def _(_):
+    out, _err = run("seal", "--unsigned", "--resource", RESOURCE)
+    for end in ("\n", "\r\n"):
+        got, err = unseal(out + end, "--unsigned", key=None)
+        equal(json.loads(got), VAULT, "unsealed")
+        check(err.startswith("Warning: it ends with a newline"), err)
+
+
 @test("seal: other providers")
 def _(_):
     out, _err = run("seal", "--unsigned", "--provider", "aws", "--resource", "db-password", "--provider-settings",
