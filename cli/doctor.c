@@ -25,6 +25,7 @@
 #define SELECTOR_TEXT_MAX 512
 #define APPLY_CRDS "apply the CRDs: kubectl apply -k crds"
 #define APPLY_BASE "apply the manifests (manifests/overlays)"
+#define INSTALL_KATA "install Kata Containers with confidential guests, or set spec.runtimeClassName of the profiles"
 #define WHO_WRITES_BUNDLE                                                                                            \
 	"coco-webhook writes it where it runs with --tls-secret, and cert-manager or OpenShift's service CA where they " \
 	"are "                                                                                                           \
@@ -204,10 +205,8 @@ void doctor_check_runtime_classes(struct doctor_report *r, const json_t *profile
 	json_object_foreach (wanted, name, unused) {
 		const json_t *class = find_named(classes, name);
 		if (class == NULL)
-			doctor_note(
-				r, DOCTOR_FAIL, "RuntimeClass", name,
-				"install Kata Containers with confidential guests, or set spec.runtimeClassName of the profiles",
-				"is not there, so pods that name it are refused");
+			doctor_note(r, DOCTOR_FAIL, "RuntimeClass", name, INSTALL_KATA,
+						"is not there, so pods that name it are refused");
 		else if (nodes == NULL)
 			doctor_note(r, DOCTOR_OK, "RuntimeClass", name, NULL, "is there");
 		else
@@ -482,7 +481,8 @@ static const char *trial_remedy(const char *message)
 		{"no endpoints", "no coco-webhook pod is ready: see its logs"},
 		{"connection refused", "coco-webhook does not run: see its Deployment"},
 		{"namespaces \"", "name a namespace that is there, with -n"},
-		{"not found", "the Service coco-webhook is missing: " APPLY_BASE},
+		{"service \"", "the Service coco-webhook is missing: " APPLY_BASE},
+		{"RuntimeClass \"", INSTALL_KATA},
 		{"deadline exceeded", "coco-webhook does not answer: see its logs, and NetworkPolicies"},
 	};
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
