@@ -48,8 +48,8 @@ def finished(pod):
         last = container is pod["spec"]["containers"][-1]
         message = json.dumps(results if last else results[-1:])
         state = {"terminated": over | {"message": message}}
-        statuses.append({"name": container["name"], "image": container["image"], "imageID": "", "ready": False, "restartCount": 0})
-        statuses[-1]["state"] = state
+        told = {"name": container["name"], "image": container["image"], "imageID": "", "state": state}
+        statuses.append(told | {"ready": False, "restartCount": 0})
     return {"phase": "Succeeded", "startTime": follow.now(), "containerStatuses": statuses}
 
 
@@ -87,11 +87,9 @@ class TektonWorld(SamplesWorld):
 
     @staticmethod
     def images():
-        names = ("entrypoint", "nop", "sidecarlogresults", "workingdirinit", "shell", "shell")
-        options = ("entrypoint", "nop", "sidecarlogresults", "workingdirinit", "shell", "shell-image-win")
-        for option, name in zip(options, names):
-            yield f"-{option.removesuffix('-image-win')}-image" + ("-win" if "win" in option and "dir" not in option else "")
-            yield f"ghcr.io/tektoncd/pipeline/{name}:{samples.TEKTON_RELEASE}"
+        for name in ("entrypoint", "nop", "sidecarlogresults", "workingdirinit", "shell"):
+            yield from (f"-{name}-image", f"ghcr.io/tektoncd/pipeline/{name}:{samples.TEKTON_RELEASE}")
+        yield from ("-shell-image-win", f"ghcr.io/tektoncd/pipeline/shell:{samples.TEKTON_RELEASE}")
 
     def route_webhook(self):
         """The Service, with the webhook that runs beside the cluster as its endpoint."""
@@ -236,7 +234,8 @@ def _(world):
     condition = world.ended("taskruns", "team-red", "foreign")["status"]["conditions"][0]
     print(condition)
     equal((condition["status"], condition["reason"]), ("False", "PodCreationFailed"), "its condition")
-    check("annotation io.katacontainers.config.hypervisor.kernel_params is set on the pod" in condition["message"], condition["message"])
+    said = "annotation io.katacontainers.config.hypervisor.kernel_params is set on the pod"
+    check(said in condition["message"], condition["message"])
 
 
 @case("neither Tekton nor we were forbidden anything")

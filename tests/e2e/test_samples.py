@@ -191,7 +191,8 @@ def _(world):
 @case("a binding follows its profile")
 def _(world):
     before = world.wait_ready("ConfidentialProfile", "release", "release-sign")["status"]["initdata"]["digest"]
-    changed = copy.deepcopy(next(p for p in samples.of_kind("ConfidentialProfile") if samples.key(p) == ("release", "release-sign")))
+    profiles = samples.of_kind("ConfidentialProfile")
+    changed = copy.deepcopy(next(p for p in profiles if samples.key(p) == ("release", "release-sign")))
     changed["spec"]["initdata"]["algorithm"] = "sha384"
     world.cluster.apply(json.dumps(changed))
 

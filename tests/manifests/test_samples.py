@@ -66,7 +66,8 @@ def _():
             if object["kind"] not in ("Pod", "TaskRun", "PipelineRun"):
                 continue
             text = json.dumps(object)
-            check("katacontainers" not in text and "runtimeClassName" not in text, f"{samples.key(object)} says more than it must")
+            more = "katacontainers" in text or "runtimeClassName" in text
+            check(not more, f"{samples.key(object)} says more than it must")
             label = object["metadata"].get("labels", {}).get(LABEL)
             if label != "true" and object["metadata"]["namespace"] not in enabled:
                 ordinary.append(object["metadata"]["name"])
@@ -124,10 +125,8 @@ def _():
 @test("what is bound is served, and what pods fetch is served to their profile")
 def _():
     trustees = {samples.key(t): t["spec"] for t in of_kind("TrusteeConfig")}
-    trustee_of = {
-        samples.key(p): (p["spec"]["initdata"]["trusteeConfigRef"]["namespace"], p["spec"]["initdata"]["trusteeConfigRef"]["name"])
-        for p in of_kind("ConfidentialProfile")
-    }
+    references = {samples.key(p): p["spec"]["initdata"]["trusteeConfigRef"] for p in of_kind("ConfidentialProfile")}
+    trustee_of = {profile: (to["namespace"], to["name"]) for profile, to in references.items()}
     for (ns, name), spec in trustees.items():
         for binding in spec.get("bindings", []):
             of = (binding["profileRef"]["namespace"], binding["profileRef"]["name"])
@@ -160,16 +159,21 @@ def fetched_secrets(pod):
         texts.append(json.dumps(container))
     # Tekton's pods have their scripts elsewhere: of the task of that name.
     for task in of_kind("Task") + of_kind("TaskRun"):
-        steps = (task["spec"].get("taskSpec") or task["spec"])["steps"] if task["kind"] != "Pipeline" else []
-        if [f"step-{s['name']}" for s in steps] == [c["name"] for c in pod["spec"]["containers"]] and (
-            task["metadata"]["namespace"] == pod["metadata"]["namespace"]
-        ):
-            same = task["metadata"].get("annotations", {}).get(samples.PROFILE) == pod["metadata"].get("annotations", {}).get(
-                samples.PROFILE
-            )
-            texts += [s.get("script", "") for s in steps] if same else []
+        steps = (task["spec"].get("taskSpec") or task["spec"])["steps"]
+        names = [f"step-{step['name']}" for step in steps]
+        if names == [c["name"] for c in pod["spec"]["containers"]] and of_same(task, pod):
+            texts += [step.get("script", "") for step in steps]
     found = re.findall(r"(?:cdh/resource/default/|\$CDH/|fetch )([a-z0-9][a-z0-9-]*)/", "\n".join(texts))
     return sorted(set(found))
+
+
+def of_same(task, pod):
+    """Whether they are of one namespace and profile."""
+
+    def where(object):
+        return object["metadata"]["namespace"], object["metadata"].get("annotations", {}).get(samples.PROFILE)
+
+    return where(task) == where(pod)
 
 
 @test("sealed secrets in the samples are signed by the key that is served, and point to what is served")
@@ -186,7 +190,8 @@ def _():
             public, pointer = pathlib.Path(folder, "public.jwk"), pathlib.Path(folder, "sealed")
             public.write_text(served[SEALING])
             pointer.write_text(text)
-            done = subprocess.run([COCOPIPE, "unseal", "-f", pointer, "--key", public], capture_output=True, text=True, check=False)
+            command = [COCOPIPE, "unseal", "-f", pointer, "--key", public]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             equal(done.returncode, 0, f"cocopipe unseal of {samples.key(secret)} ({done.stderr})")
             told = json.loads(done.stdout)
             check(find(told, "name") in served, f"it points to {find(told, 'name')}, which no sample serves")
