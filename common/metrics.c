@@ -207,9 +207,10 @@ static void write_memory(struct buf *out)
 	if (f == NULL || fscanf(f, "%" SCNu64 " %" SCNu64, &all, &resident) != 2)
 		return;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	write_process_value(out, "process_resident_memory_bytes", "Resident memory size in bytes.", METRIC_GAUGE,
+	write_process_value(out, "process_resident_memory_bytes", "Memory that is resident, in bytes.", METRIC_GAUGE,
 						resident * page);
-	write_process_value(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", METRIC_GAUGE, all * page);
+	write_process_value(out, "process_virtual_memory_bytes", "Address space that is mapped, in bytes.", METRIC_GAUGE,
+						all * page);
 }
 
 // The same sum as utime + stime of /proc/self/stat, which only has it in hundredths of a second.
@@ -218,7 +219,7 @@ static void write_cpu(struct buf *out)
 	struct timespec t;
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0)
 		return;
-	metric_write_head(out, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.",
+	metric_write_head(out, "process_cpu_seconds_total", "CPU time used so far, the kernel's for it included.",
 					  METRIC_COUNTER);
 	buf_addz(out, "process_cpu_seconds_total ");
 	write_seconds(out, (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
@@ -257,7 +258,7 @@ static void write_start_time(struct buf *out)
 	long hz = sysconf(_SC_CLK_TCK);
 	if (hz <= 0 || !read_start_ticks(&ticks) || !read_boot_time(&boot))
 		return;
-	metric_write_head(out, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.",
+	metric_write_head(out, "process_start_time_seconds", "When the process was started, in seconds since 1970.",
 					  METRIC_GAUGE);
 	buf_addz(out, "process_start_time_seconds ");
 	write_seconds(out, boot * 1000000 + ticks * 1000000 / (uint64_t)hz);
@@ -273,12 +274,12 @@ static void write_fds(struct buf *out)
 			n += e->d_name[0] != '.';
 		(void)closedir(dir);
 		// Not the one that lists the directory.
-		write_process_value(out, "process_open_fds", "Number of open file descriptors.", METRIC_GAUGE,
+		write_process_value(out, "process_open_fds", "File descriptors that are open.", METRIC_GAUGE,
 							n > 0 ? n - 1 : 0);
 	}
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-		write_process_value(out, "process_max_fds", "Maximum number of open file descriptors.", METRIC_GAUGE,
+		write_process_value(out, "process_max_fds", "File descriptors that may be open at once.", METRIC_GAUGE,
 							(uint64_t)limit.rlim_cur);
 }
 

@@ -21,7 +21,7 @@ _Static_assert(ENDPOINT_MUTATE == 0 && ENDPOINT_VALIDATE == 1 && ENDPOINT_MUTATE
 				   ENDPOINT_VALIDATE_ENABLED == 3 && ENDPOINT_VALIDATE_RESOURCES == 4,
 			   "their order, above");
 static struct metric requests = {.name = "controller_runtime_webhook_requests_total",
-								 .help = "Total number of admission requests by HTTP status code.",
+								 .help = "Reviews that were answered, by the HTTP status of the answer.",
 								 .type = METRIC_COUNTER,
 								 .series = request_series,
 								 .n = COUNT(request_series)};
@@ -35,14 +35,14 @@ static struct metric requests = {.name = "controller_runtime_webhook_requests_to
 
 static struct metric_series in_flight_series[ENDPOINTS] = {BY_PATH};
 static struct metric in_flight = {.name = "controller_runtime_webhook_requests_in_flight",
-								  .help = "Current number of admission requests being served.",
+								  .help = "Reviews that are being worked on.",
 								  .type = METRIC_GAUGE,
 								  .series = in_flight_series,
 								  .n = ENDPOINTS};
 
 static struct metric_histogram_series latency_series[ENDPOINTS] = {BY_PATH};
 static struct metric_histogram latencies = {.name = "controller_runtime_webhook_latency_seconds",
-											.help = "Histogram of the latency of processing admission requests",
+											.help = "How long reviews took, from the body's end to the answer.",
 											.series = latency_series,
 											.n = ENDPOINTS};
 

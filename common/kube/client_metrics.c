@@ -52,7 +52,7 @@ _Static_assert(COUNT(request_series) == COUNT(methods) * SERIES_A_METHOD, "a ser
 
 static struct metric requests = {
 	.name = "rest_client_requests_total",
-	.help = "Number of HTTP requests, partitioned by status code, method, and host.",
+	.help = "Requests to the API server, by what it answered.",
 	.type = METRIC_COUNTER,
 	.series = request_series,
 	.n = COUNT(request_series),
@@ -63,7 +63,7 @@ static struct metric requests = {
 static struct metric_series retry_series[] = {BY_METHOD("verb")};
 static struct metric retries = {
 	.name = "rest_client_request_retries_total",
-	.help = "Number of request retries, partitioned by status code, verb, and host.",
+	.help = "Requests to the API server that were sent once more, by why.",
 	.type = METRIC_COUNTER,
 	.series = retry_series,
 	.n = COUNT(retry_series),
@@ -84,7 +84,7 @@ static struct metric_histogram_series duration_series[] = {BY_VERB};
 _Static_assert(COUNT(duration_series) == COUNT(methods), "a series for each method");
 static struct metric_histogram durations = {
 	.name = "rest_client_request_duration_seconds",
-	.help = "Request latency in seconds. Broken down by verb, and host.",
+	.help = "How long requests to the API server took, each try by itself.",
 	.bounds_us = bounds_us,
 	.nbounds = COUNT(bounds_us),
 	.series = duration_series,
@@ -96,7 +96,7 @@ static struct metric_histogram durations = {
 static struct metric_histogram_series limiter_series[] = {BY_VERB};
 static struct metric_histogram limiter = {
 	.name = "rest_client_rate_limiter_duration_seconds",
-	.help = "Client side rate limiter latency in seconds. Broken down by verb, and host.",
+	.help = "How long requests waited for this client's own limit of requests a second.",
 	.bounds_us = bounds_us,
 	.nbounds = COUNT(bounds_us),
 	.series = limiter_series,

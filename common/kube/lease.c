@@ -514,11 +514,8 @@ void lease_holder(struct lease *l, char *ret, size_t n)
 void lease_write_metrics(struct buf *out)
 {
 	static const char NAME[] = "leader_election_master_status";
-	metric_write_head(
-		out, NAME,
-		"Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates "
-		"master. 'name' is the string used to identify the lease. Please make sure to group by name.",
-		METRIC_GAUGE);
+	metric_write_head(out, NAME, "1 where this process leads by the Lease of that name, 0 where it stands by.",
+					  METRIC_GAUGE);
 	(void)pthread_mutex_lock(&leases.lock);
 	for (const struct live *at = leases.first; at != NULL; at = at->next) {
 		struct lease *l = at->object;

@@ -43,7 +43,7 @@ static const uint32_t BOUNDS_US[] = {5000,    10000,   25000,   50000,    100000
 									 1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 300000000};
 static const struct metric_histogram TOOK = {
 	.name = "controller_runtime_reconcile_time_seconds",
-	.help = "Length of time per reconciliation per controller",
+	.help = "How long each reconciliation took.",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
@@ -182,19 +182,17 @@ static const struct number {
 	enum metric_type type;
 	int64_t (*of)(const struct workers *w);
 } NUMBERS[] = {
-	{"controller_runtime_reconcile_errors_total", "Total number of reconciliation errors per controller",
-	 METRIC_COUNTER, errors_of},
+	{"controller_runtime_reconcile_errors_total", "Reconciliations that failed.", METRIC_COUNTER, errors_of},
 	{"controller_runtime_terminal_reconcile_errors_total",
-	 "Total number of terminal reconciliation errors per controller", METRIC_COUNTER, final_errors_of},
-	{"controller_runtime_active_workers", "Number of currently used workers per controller", METRIC_GAUGE, active_of},
-	{"controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller",
-	 METRIC_GAUGE, threads_of},
+	 "Reconciliations that failed and aren't tried again by themselves.", METRIC_COUNTER, final_errors_of},
+	{"controller_runtime_active_workers", "Workers that have a key in hand.", METRIC_GAUGE, active_of},
+	{"controller_runtime_max_concurrent_reconciles", "Workers that there are.", METRIC_GAUGE, threads_of},
 };
 
 static void write_outcomes(struct buf *out)
 {
 	static const char NAME[] = "controller_runtime_reconcile_total";
-	metric_write_head(out, NAME, "Total number of reconciliations per controller", METRIC_COUNTER);
+	metric_write_head(out, NAME, "Reconciliations by what they came to.", METRIC_COUNTER);
 	for (const struct live *at = all_workers.first; at != NULL; at = at->next) {
 		const struct workers *w = at->object;
 		for (int i = 0; i < OUTCOMES; i++) {

@@ -51,13 +51,13 @@ static const uint32_t BOUNDS_US[] = {1000,    5000,    10000,    50000,    10000
 
 static const struct metric_histogram WAITED = {
 	.name = "workqueue_queue_duration_seconds",
-	.help = "How long in seconds an item stays in workqueue before being requested",
+	.help = "How long keys waited in the queue until a worker took them.",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
 static const struct metric_histogram WORKED = {
 	.name = "workqueue_work_duration_seconds",
-	.help = "How long in seconds processing an item from workqueue takes.",
+	.help = "How long workers took for a key.",
 	.bounds_us = BOUNDS_US,
 	.nbounds = sizeof(BOUNDS_US) / sizeof(BOUNDS_US[0]),
 };
@@ -444,16 +444,15 @@ static const struct number {
 	enum metric_type type;
 	bool is_ms;
 } NUMBERS[] = {
-	{"workqueue_depth", "Current depth of workqueue", depth_of, METRIC_GAUGE, false},
-	{"workqueue_adds_total", "Total number of adds handled by workqueue", adds_of, METRIC_COUNTER, false},
-	{"workqueue_retries_total", "Total number of retries handled by workqueue", retries_of, METRIC_COUNTER, false},
+	{"workqueue_depth", "Keys that wait in the queue.", depth_of, METRIC_GAUGE, false},
+	{"workqueue_adds_total", "Keys that were put into the queue.", adds_of, METRIC_COUNTER, false},
+	{"workqueue_retries_total", "Keys that were put back to be tried again later.", retries_of, METRIC_COUNTER, false},
 	{"workqueue_unfinished_work_seconds",
-	 "How many seconds of work has been done that is in progress and hasn't been observed by work_duration. Large "
-	 "values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this "
-	 "increases.",
+	 "For how long workers have been at the keys that they have in hand, added up. One that is stuck adds a second "
+	 "each second.",
 	 unfinished_of, METRIC_GAUGE, true},
 	{"workqueue_longest_running_processor_seconds",
-	 "How many seconds has the longest running processor for workqueue been running.", longest_of, METRIC_GAUGE, true},
+	 "For how long the worker that has been busiest with one key has been at it.", longest_of, METRIC_GAUGE, true},
 };
 
 static void write_number(struct buf *out, const struct number *n)
