@@ -134,13 +134,13 @@ static void examine_kinds(const struct kube_session *s, struct doctor_report *r)
 		doctor_check_tekton(r, has > 0 ? versions[i - 1] : NULL);
 }
 
-static void examine_profiles(const struct kube_session *s, struct doctor_report *r)
+static void examine_profiles(const struct kube_session *s, struct doctor_report *r, const json_t *trial)
 {
 	json_t *profiles = ask_scoped(s, r, &KUBE_CONFIDENTIAL_PROFILES, true);
 	json_t *classes = ask_all(s, r, &KUBE_RUNTIME_CLASSES, NULL, "RuntimeClass");
 	json_t *all_nodes = ask_all(s, r, &nodes, NULL, "RuntimeClass, its nodes");
 	if (profiles != NULL)
-		doctor_check_profiles(r, profiles);
+		doctor_check_profiles(r, profiles, trial);
 	if (classes != NULL) {
 		json_t *none = json_array();
 		doctor_check_runtime_classes(r, profiles != NULL ? profiles : none, classes, all_nodes);
@@ -179,7 +179,8 @@ static void examine_programs(const struct kube_session *s, struct doctor_report 
 	json_decref(object);
 }
 
-static void try_a_pod(const struct kube_session *s, struct doctor_report *r)
+// Returns the pod as it would be stored, new; NULL: refused, as *refusal says.
+static json_t *try_a_pod(const struct kube_session *s, struct error *refusal)
 {
 	CLEANUP_BUF
 	struct buf path = BUF_INIT(KUBE_PATH_MAX);
@@ -189,10 +190,9 @@ static void try_a_pod(const struct kube_session *s, struct doctor_report *r)
 	const struct kube_request request = {.method = "POST", .path = buf_z(&path), .body = pod};
 	CLEANUP_KUBE_RESPONSE
 	struct kube_response response = {0};
-	struct error err = {0};
-	int rc = kube_do(s->client, &request, &response, &err);
-	doctor_check_trial(r, trial_ns(), rc == 0 ? response.body : NULL, &err);
+	int rc = kube_do(s->client, &request, &response, refusal);
 	json_decref(pod);
+	return rc == 0 ? json_incref(response.body) : NULL;
 }
 
 // ---- Trustees, and the controller's rights where they are
@@ -272,11 +272,13 @@ static int examine(const struct kube_session *s, struct doctor_report *r, struct
 	if (rc < 0)
 		return rc;
 	doctor_check_version(r, &version);
+	struct error refusal = {0};
+	json_auto_t *trial = try_a_pod(s, &refusal);
 	examine_kinds(s, r);
 	examine_programs(s, r);
 	examine_webhooks(s, r);
-	examine_profiles(s, r);
-	try_a_pod(s, r);
+	examine_profiles(s, r, trial);
+	doctor_check_trial(r, trial_ns(), trial, &refusal);
 	examine_trustees(s, r);
 	return 0;
 }

@@ -237,9 +237,17 @@ static void check_ready(struct doctor_report *r, const char *kind, const json_t 
 		doctor_note(r, DOCTOR_FAIL, kind, what, NULL, "%s: %s", text(ready, "reason"), text(ready, "message"));
 }
 
-void doctor_check_profiles(struct doctor_report *r, const json_t *profiles)
+static bool is_confidential(const json_t *pod)
 {
-	if (json_array_size(profiles) == 0)
+	return kube_annotation(pod, KATA_INITDATA) != NULL && text(spec_of(pod), "runtimeClassName")[0] != '\0';
+}
+
+void doctor_check_profiles(struct doctor_report *r, const json_t *profiles, const json_t *trial)
+{
+	if (json_array_size(profiles) == 0 && trial != NULL && is_confidential(trial))
+		doctor_note(r, DOCTOR_SKIPPED, "ConfidentialProfile", NULL, NULL,
+					"there is none, but coco-webhook has one from a file (--profiles)");
+	else if (json_array_size(profiles) == 0)
 		doctor_note(r, DOCTOR_FAIL, "ConfidentialProfile", NULL, "apply one (manifests/samples/profile.yaml)",
 					"there is none, so every labelled pod is denied");
 	size_t i;
@@ -513,7 +521,7 @@ void doctor_check_trial(struct doctor_report *r, const char *ns, const json_t *p
 	}
 	const char *class = text(spec_of(pod), "runtimeClassName");
 	const char *memory = kube_annotation(pod, KATA_MEMORY);
-	if (kube_annotation(pod, KATA_INITDATA) == NULL || class[0] == '\0')
+	if (!is_confidential(pod))
 		doctor_note(r, DOCTOR_FAIL, TRIAL, TRIAL_POD, APPLY_BASE,
 					"was accepted as it is: the webhook configurations don't send it to coco-webhook");
 	else

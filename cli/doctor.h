@@ -53,7 +53,9 @@ void doctor_check_tekton(struct doctor_report *r, const char *version) __attribu
 // profiles, classes, nodes: arrays of all that the cluster has. nodes: NULL where they are not known.
 void doctor_check_runtime_classes(struct doctor_report *r, const json_t *profiles, const json_t *classes,
 								  const json_t *nodes) __attribute__((nonnull(1, 2, 3)));
-void doctor_check_profiles(struct doctor_report *r, const json_t *profiles) __attribute__((nonnull));
+// trial: the pod that came of it, NULL where none did: the webhook may have profiles of its own.
+void doctor_check_profiles(struct doctor_report *r, const json_t *profiles, const json_t *trial)
+	__attribute__((nonnull(1, 2)));
 // configs: all Mutating- or ValidatingWebhookConfigurations, of which ours are told by their webhooks' names.
 void doctor_check_webhooks(struct doctor_report *r, const char *name, const json_t *configs, int64_t now_s)
 	__attribute__((nonnull));

@@ -16,7 +16,15 @@
 
 static void profiles(struct doctor_report *r, const json_t *objects)
 {
-	doctor_check_profiles(r, objects);
+	doctor_check_profiles(r, objects, NULL);
+}
+
+// None, and what came of the trial.
+static void profiles_and_trial(struct doctor_report *r, const json_t *pod)
+{
+	json_t *none = json_array();
+	doctor_check_profiles(r, none, pod);
+	json_decref(none);
 }
 
 static void trustees(struct doctor_report *r, const json_t *objects)
@@ -172,6 +180,11 @@ static struct doctor_case {
 	 "to 1.36, *\n"},
 
 	{"profiles: none", profiles, "[]",
+	 "failed|ConfidentialProfile|there is none, so every labelled pod is denied; apply one *\n"},
+	{"profiles: none, but a pod is made confidential", profiles_and_trial,
+	 "{metadata: {annotations: {" KATA_INITDATA ": a}}, spec: {runtimeClassName: kata-cc}}",
+	 "skipped|ConfidentialProfile|there is none, but coco-webhook has one from a file *\n"},
+	{"profiles: none, and a pod is accepted as it is", profiles_and_trial, "{spec: {runtimeClassName: kata-cc}}",
 	 "failed|ConfidentialProfile|there is none, so every labelled pod is denied; apply one *\n"},
 	{"profiles: ready", profiles, "[" OBJECT("p", READY("2", "status: 'True'")) "]",
 	 "ok|ConfidentialProfile a/p|ready\n"},
