@@ -140,12 +140,14 @@ enum lease_step lease_decide(const json_t *lease, const char *ns, const char *na
 		return LEASE_CREATE;
 	}
 	int64_t since_ms = seen_since(view, lease, now_ms);
-	if (is_held_by(lease, identity))
+	if (is_held_by(lease, identity)) {
 		*ret_next = renewed_lease(lease, identity, duration_s, wall_us);
-	else if (is_free(lease) || now_ms - since_ms >= duration_ms_of(lease, duration_s))
+	} else if (is_free(lease) || now_ms - since_ms >= duration_ms_of(lease, duration_s)) {
 		*ret_next = taken_lease(lease, identity, duration_s, wall_us);
-	else
+	} else {
+		view->free_ms = since_ms + duration_ms_of(lease, duration_s);
 		return LEASE_WAIT;
+	}
 	return LEASE_UPDATE;
 }
 
@@ -373,12 +375,15 @@ static bool has_lost(struct lease *l, enum attempt result)
 	return true;
 }
 
-// Candidates spread a little, so that they don't all come at once to a lease that is free.
+// Candidates spread a little, so that they don't all come at once to a lease that is free; but when one expires, they look.
 static int64_t pause_ms(struct lease *l)
 {
 	int64_t retry_ms = l->config.retry_ms;
-	if (!l->leading)
-		return backoff_between(&l->jitter, retry_ms * 3 / 4, retry_ms + 1);
+	int64_t free_in_ms = l->view.free_ms - now_ms_of(l);
+	if (!l->leading) {
+		int64_t ms = backoff_between(&l->jitter, retry_ms * 3 / 4, retry_ms + 1);
+		return free_in_ms > 0 && free_in_ms < ms ? free_in_ms : ms;
+	}
 	return left_ms(l) < retry_ms ? left_ms(l) : retry_ms;
 }
 

@@ -25,6 +25,7 @@
 struct lease_view {
 	char resource_version[64]; // of the lease that was seen last; "" before the first
 	int64_t seen_ms;           // when it was first seen so, on our clock
+	int64_t free_ms;           // when it counts as expired if it stays so; set by LEASE_WAIT
 };
 
 enum lease_step {

@@ -176,8 +176,10 @@ static void test_waits_from_what_it_has_seen(void **state)
 	json_t *lease = quoted(OTHERS(",'renewTime':'2026-01-02T03:04:05.000006Z'"));
 	struct lease_view view = {0};
 	json_t *next = NULL;
-	for (int64_t now = NOW_MS; now < NOW_MS + 15000; now += 2500)
+	for (int64_t now = NOW_MS; now < NOW_MS + 15000; now += 2500) {
 		assert_int_equal(lease_decide(lease, "ns", "n", "me", DURATION_S, now, WALL_US, &view, &next), LEASE_WAIT);
+		assert_int_equal(view.free_ms, NOW_MS + 15000);
+	}
 	// Renewed: the time starts again.
 	(void)json_object_set_new(json_object_get(lease, "metadata"), "resourceVersion", json_string("8"));
 	int64_t renewed = NOW_MS + 14999;
