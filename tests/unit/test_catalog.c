@@ -329,7 +329,8 @@ static void test_reuse(void **state)
 	json_t *before = made_profile("u", c->generation == 0 ? 0 : 3, "m", "k");
 	json_t *after = made_profile(c->uid, c->generation, c->map, c->class);
 	const struct catalog_document first[] = {{before, origin, false, false}, {map, origin, false, false}};
-	const struct catalog_document then[] = {{after, origin, false, false}, {c->same_map ? map : other, origin, false, false}};
+	const struct catalog_document then[] = {{after, origin, false, false},
+											{c->same_map ? map : other, origin, false, false}};
 	struct catalog *old = catalog_build(first, 2, SYS, NULL, note_problem, &problems);
 	struct catalog *new = catalog_build(then, c->no_map ? 1 : 2, SYS, old, note_problem, &problems);
 	const struct catalog_profile *a = catalog_profile(old, STR("a"), STR("b"));
