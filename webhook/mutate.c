@@ -78,8 +78,16 @@ static bool check_runtime_class(struct work *w)
 			STR_ARG(name), w->profile->name, w->profile->spec.runtime_class));
 }
 
+// Set by a kubelet on the object that shows a static pod; that pod runs as its file says, whatever the object becomes.
+#define ANNOTATION_MIRROR "kubernetes.io/config.mirror"
+
 static bool check_host(struct work *w)
 {
+	if (key_values_get(&w->pod->annotations, ANNOTATION_MIRROR).p != NULL)
+		return deny(w, "static pod", "StaticPod", 403,
+					"the pod shows a static pod (annotation " ANNOTATION_MIRROR "), which the kubelet runs as its file "
+					"on the node says, unprotected: remove the label " LABEL_CONFIDENTIAL " from the file, or create "
+					"the pod through the API server");
 	if (w->pod->host_network)
 		return deny(
 			w, "host namespaces", "HostNetwork", 403,

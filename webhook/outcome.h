@@ -20,7 +20,7 @@ const char *outcome_name(enum outcome o) __attribute__((returns_nonnull));
 	X("ImageWithoutDigest") X("KbsInvalid") X("LabelInvalid") X("Malformed") X("MemoryAboveMax") \
 	X("MemoryInvalid") X("NamesTaken") X("NoContainers") X("NotConfidential") X("OptOutRefused") \
 	X("PatchTooLarge") X("ProfileEdited") X("ProfileInvalid") X("ProfileMissing") X("ProfileUnknown") \
-	X("RuntimeClassConflict") X("SubPath") X("TooManyParts") X("TrusteeInvalid") X("Unfit") X("WindowsPod") \
+	X("RuntimeClassConflict") X("StaticPod") X("SubPath") X("TooManyParts") X("TrusteeInvalid") X("Unfit") X("WindowsPod") \
 	X("other")
 // clang-format on
 

@@ -92,6 +92,12 @@ static struct decide_case decide_cases[] = {
 	{"annotation: initdata warned about", "", "admission: {foreignAnnotations: Warn}",
 	 ANNOTATED(KATA_INITDATA ": H4sI"), ONE, "Mutated", NULL, FOREIGN(KATA_INITDATA, DECIDES, "") "\n"},
 
+	{"the mirror of a static pod", "", "", ANNOTATED("kubernetes.io/config.mirror: 0a1b"), ONE, "StaticPod",
+	 "the pod shows a static pod (annotation kubernetes.io/config.mirror), which the kubelet runs as its file on the "
+	 "node "
+	 "says, unprotected: remove the label " LABEL_CONFIDENTIAL
+	 " from the file, or create the pod through the API server",
+	 ""},
 	{"hostNetwork", "", "", "", ONE ", hostNetwork: true", "HostNetwork",
 	 "spec.hostNetwork is true; a confidential guest has a network of its own and does not start with the host's: "
 	 "remove "
