@@ -378,10 +378,11 @@ static bool guards_creation(const json_t *webhook)
 	size_t k;
 	const json_t *rule;
 	const json_t *operation;
-	json_array_foreach (json_object_get(webhook, "rules"), i, rule)
+	json_array_foreach (json_object_get(webhook, "rules"), i, rule) {
 		json_array_foreach (json_object_get(rule, "operations"), k, operation)
 			if (json_is_string(operation) && strcmp(json_string_value(operation), "CREATE") == 0)
 				return true;
+	}
 	return false;
 }
 

@@ -168,8 +168,9 @@ static void look_at_namespace(struct trustees *t, const char *ns)
 		json_t *list = view_list(view, both[k], ns);
 		size_t i = 0;
 		const json_t *object = NULL;
-		json_array_foreach (list, i, object)
+		json_array_foreach (list, i, object) {
 			look_at(t, both[k], ns, kube_name(object));
+		}
 		json_decref(list);
 	}
 }

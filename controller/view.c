@@ -33,8 +33,8 @@ enum kind_scope { SCOPE_ALL, SCOPE_OURS };
 
 struct kind {
 	const struct kube_resource *resource;
-	enum kind_scope scope;
 	json_t *(*trim)(json_t *object);
+	enum kind_scope scope;
 	bool optional; // a cluster may lack it
 };
 
@@ -131,17 +131,17 @@ static json_t *trim_pod(json_t *object)
 }
 
 static const struct kind kinds[] = {
-	{&KUBE_TRUSTEE_CONFIGS, SCOPE_ALL, trim_own, false},
-	{&KUBE_KBS_CONFIGS, SCOPE_ALL, trim_own, false},
-	{&KUBE_CONFIG_MAPS, SCOPE_OURS, trim_config_map, false},
-	{&KUBE_DEPLOYMENTS, SCOPE_OURS, pack, false},
-	{&KUBE_SERVICES, SCOPE_OURS, pack, false},
-	{&KUBE_PVCS, SCOPE_OURS, pack, false},
-	{&KUBE_PODS, SCOPE_OURS, trim_pod, false},
-	{&KUBE_INGRESSES, SCOPE_OURS, pack, false},
-	{&KUBE_ROUTES, SCOPE_OURS, pack, true},
-	{&KUBE_TLS_ROUTES, SCOPE_OURS, pack, true},
-	{&KUBE_SERVICE_MONITORS, SCOPE_OURS, pack, true},
+	{&KUBE_TRUSTEE_CONFIGS, trim_own, SCOPE_ALL, false},
+	{&KUBE_KBS_CONFIGS, trim_own, SCOPE_ALL, false},
+	{&KUBE_CONFIG_MAPS, trim_config_map, SCOPE_OURS, false},
+	{&KUBE_DEPLOYMENTS, pack, SCOPE_OURS, false},
+	{&KUBE_SERVICES, pack, SCOPE_OURS, false},
+	{&KUBE_PVCS, pack, SCOPE_OURS, false},
+	{&KUBE_PODS, trim_pod, SCOPE_OURS, false},
+	{&KUBE_INGRESSES, pack, SCOPE_OURS, false},
+	{&KUBE_ROUTES, pack, SCOPE_OURS, true},
+	{&KUBE_TLS_ROUTES, pack, SCOPE_OURS, true},
+	{&KUBE_SERVICE_MONITORS, pack, SCOPE_OURS, true},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -691,7 +691,8 @@ void view_wrote(struct view *v, const struct kube_resource *res, const char *ns,
 	if (res == &KUBE_SECRETS && kept != NULL)
 		remember(v, kept);
 	recent_wrote(v->recent, res, ns, name, before != NULL ? kube_resource_version(before) : NULL, kept);
-	json_array_foreach (between, i, version)
+	json_array_foreach (between, i, version) {
 		recent_passed(v->recent, res, ns, name, json_string_value(version));
+	}
 	json_decref(kept);
 }
