@@ -1,5 +1,6 @@
 """Pods and what the ValidatingAdmissionPolicies of manifests/ say of them while the webhook is gone: a row per case."""
 
+import copy
 import dataclasses
 
 P = "pipelines.confidentialcontainers.org/"
@@ -8,6 +9,7 @@ TASKRUN = "tekton.dev/taskRun"
 INJECTED = P + "injected"
 INITDATA = "io.katacontainers.config.hypervisor.cc_init_data"
 STATEFULSETS = "system:serviceaccount:kube-system:statefulset-controller"
+WEBHOOK = "system:serviceaccount:coco-pipelines-system:coco-webhook"
 TEKTON = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 
 # Words of each refusal.
@@ -159,4 +161,70 @@ CHANGES = [
     Change("injected goes", KEPT, BOTH, DONE),
     Change("all go", KEPT, DONE, None),
     Change("all go, where a namespace allows to debug", None, DONE, None, {P + "debug": "allowed"}),
+]
+
+
+@dataclasses.dataclass
+class Edit:
+    """A JSON patch of a webhook configuration, by the webhook unless another user is named."""
+
+    name: str
+    refused: bool
+    operation: str
+    path: str
+    value: object = None
+    user: str = WEBHOOK
+
+    def patch(self):
+        patch = {"op": self.operation, "path": self.path}
+        return [patch if self.operation == "remove" else patch | {"value": self.value}]
+
+    def on(self, configuration):
+        """(before, after) of it, as an API server has them: with what it fills in."""
+        before = copy.deepcopy(configuration)
+        for webhook in before["webhooks"]:
+            webhook.setdefault("namespaceSelector", {})
+            webhook.setdefault("objectSelector", {})
+        after = copy.deepcopy(before)
+        *folders, name = self.path.strip("/").split("/")
+        at = after
+        for folder in folders:
+            at = at[int(folder) if isinstance(at, list) else folder]
+        if self.operation == "remove":
+            del at[int(name) if isinstance(at, list) else name]
+        elif name == "-":
+            at.append(self.value)
+        else:
+            at[int(name) if isinstance(at, list) else name] = self.value
+        return before, after
+
+
+MORE = {
+    "name": "more.example.com",
+    "clientConfig": {"service": {"name": "coco-webhook", "namespace": "coco-pipelines-system"}},
+    "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}],
+    "sideEffects": "None",
+    "admissionReviewVersions": ["v1"],
+}
+FIRST = "/webhooks/0"
+EDITS = [
+    Edit("caBundle comes", False, "add", FIRST + "/clientConfig/caBundle", "YQ=="),
+    Edit("a label comes", False, "add", "/metadata/labels/a", "b"),
+    Edit("rules are widened", True, "replace", FIRST + "/rules/0/resources", ["secrets"]),
+    Edit("rules are widened by an admin", False, "replace", FIRST + "/rules/0/resources", ["secrets"], user="admin"),
+    Edit("a rule comes", True, "add", FIRST + "/rules/-", MORE["rules"][0]),
+    Edit("another operation", True, "replace", FIRST + "/rules/0/operations", ["*"]),
+    Edit("the last one's rules", True, "replace", "/webhooks/1/rules/0/operations", ["DELETE"]),
+    Edit("another namespace's pods", True, "replace", FIRST + "/namespaceSelector", {}),
+    Edit("other pods", True, "replace", FIRST + "/objectSelector", {}),
+    Edit("failures ignored", True, "replace", FIRST + "/failurePolicy", "Ignore"),
+    Edit("exact matches", True, "replace", FIRST + "/matchPolicy", "Exact"),
+    Edit("another service", True, "replace", FIRST + "/clientConfig/service/name", "other"),
+    Edit("another path", True, "replace", FIRST + "/clientConfig/service/path", "/other"),
+    Edit("a longer time", True, "replace", FIRST + "/timeoutSeconds", 30),
+    Edit("a condition", True, "add", FIRST + "/matchConditions", [{"name": "a", "expression": "false"}]),
+    Edit("another name", True, "replace", FIRST + "/name", "other.example.com"),
+    Edit("one webhook less", True, "remove", FIRST),
+    Edit("one webhook more", True, "add", "/webhooks/-", MORE),
+    Edit("none at all", True, "replace", "/webhooks", []),
 ]

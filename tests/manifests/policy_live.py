@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/e2e"), str(ROOT / "tests/lib")]
 
 from cluster import USERS, Cluster
-from policy_cases import CASES, CHANGES, DEBUGS, P
+from policy_cases import CASES, CHANGES, DEBUGS, EDITS, P
 from tap import check, equal, main, test
 from world import LABEL
 
@@ -135,6 +135,21 @@ def _(world):
                 "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}],
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}}
         check_answer(world.create(name, pod), None, f"a pod in {name}")
+
+
+# The last one: from here on, the API server asks a webhook that isn't there.
+@test("of its configurations the webhook may change caBundle alone")
+def _(world):
+    cluster = world.cluster
+    cluster.apply((ROOT / "manifests/base/webhook/webhooks.yaml").read_text())
+    for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+        for edit in EDITS:
+            as_user = [] if edit.user == "admin" else ["--as", edit.user, "--as-group", "system:masters"]
+            command = ["patch", kind, "coco-webhook", "--type=json", "--dry-run=server", "-p", json.dumps(edit.patch())]
+            status, _, err = cluster.kubectl(*command, *as_user, check=False)
+            check((status != 0) == edit.refused, f"{kind}, {edit.name}: status {status}, {err}")
+            if edit.refused:
+                check("may change nothing of its configurations but caBundle" in err, f"{kind}, {edit.name}: {err}")
 
 
 main(world())

@@ -24,7 +24,7 @@ from cel_expr_python.ext import ext_strings
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
-from policy_cases import CASES, CHANGES, DEBUGS, ENABLED, INITDATA, INJECTED, LABEL, TEKTON
+from policy_cases import CASES, CHANGES, DEBUGS, EDITS, ENABLED, INITDATA, INJECTED, LABEL, TEKTON
 from tap import check, equal, main, test
 
 COCOPIPE = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -45,7 +45,7 @@ class Policy:
     """A ValidatingAdmissionPolicy as an API server evaluates it."""
 
     def __init__(self, spec):
-        self.selector = spec["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+        self.selector = spec["matchConstraints"].get("namespaceSelector", {}).get("matchExpressions", [])
         self.conditions = [ENV.compile(c["expression"]) for c in spec.get("matchConditions", [])]
         self.variables = [(v["name"], ENV.compile(v["expression"])) for v in spec["variables"]]
         self.validations = spec["validations"]
@@ -131,6 +131,17 @@ def _():
     for name in ("coco-pipelines-system", "kube-system"):
         labelled = next(case for case in CASES if case.name == "labelled, nothing done")
         equal(policy.refusal(request(namespace=name), labelled.pod()), None, f"the refusal in {name}")
+
+
+@test("of its configurations the webhook may change caBundle alone")
+def _():
+    policy = load()["coco-pipelines-configurations"]
+    text = (ROOT / "manifests/base/webhook/webhooks.yaml").read_text()
+    for configuration in yaml.safe_load_all(text):
+        for edit in EDITS:
+            before, after = edit.on(configuration)
+            got = policy.refusal(request(edit.user, ""), after, before)
+            check_refusal(got, "caBundle" if edit.refused else None, f"{configuration['kind']}: {edit.name}")
 
 
 def conditions(kind):
