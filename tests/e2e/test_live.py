@@ -146,8 +146,12 @@ class Live(World):
         """Pods change from the old digest to the new one, and to nothing else."""
 
         def follows():
-            digest = self.digest_of_pods(ns, made)
-            check(digest in (old, new), f"a pod's digest is {digest}; the profile's was {old} and is {new}")
+            injected, refused = self.tried(ns, made)
+            # The profile changed between the webhook's two looks at the pod.
+            if refused is not None and "it was edited while the pod was created; try again" in refused:
+                return False
+            digest = (injected or {}).get("initdata")
+            check(digest in (old, new), f"a pod's digest is {digest} ({refused}); the profile's was {old} and is {new}")
             return digest == new
 
         self.cluster.wait_for(follows, "pods carry the new digest")
