@@ -121,13 +121,7 @@ int render_cluster_read(const struct cluster_args *args, const char *ns, const s
 
 static bool is_made(const json_t *object)
 {
-	size_t i = 0;
-	const json_t *owner = NULL;
-	json_array_foreach (json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i, owner)
-		if (json_is_true(json_object_get(owner, "controller")) &&
-			json_text_is(owner, "kind", KUBE_TRUSTEE_CONFIGS.kind))
-			return true;
-	return false;
+	return json_text_is(kube_controller(object), "kind", KUBE_TRUSTEE_CONFIGS.kind);
 }
 
 int render_cluster_given(const struct objects *live, const struct objects *files, struct objects *given,

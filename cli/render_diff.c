@@ -95,22 +95,12 @@ static int keep(struct render_diff *d, const struct kube_resource *res, const js
 
 // ---- One object
 
-static const json_t *controller_of(const json_t *object)
-{
-	size_t i = 0;
-	const json_t *owner = NULL;
-	json_array_foreach (json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i, owner)
-		if (json_is_true(json_object_get(owner, "controller")))
-			return owner;
-	return NULL;
-}
-
 // Whether it belongs to another than the rendered object would, as the controller tells it.
 static bool is_others(struct render_diff *d, const struct kube_resource *res, const json_t *live, const json_t *wanted)
 {
-	const json_t *theirs = controller_of(live);
+	const json_t *theirs = kube_controller(live);
 	// An owner that is only about to be made has no uid yet, and owns nothing.
-	const char *uid = json_text(controller_of(wanted), "uid");
+	const char *uid = json_text(kube_controller(wanted), "uid");
 	if (theirs == NULL || (uid[0] != '\0' && json_text_is(theirs, "uid", uid)))
 		return false;
 	CLEANUP_FREE char *name = title(res, live);
@@ -198,7 +188,7 @@ static bool is_wanted(const struct render_trustee *t, const struct kube_resource
 // Whether the object, which the controller has made, is one of the Trustee's or of its KbsConfig's.
 static bool is_of(const struct trustee_at *x, const json_t *live)
 {
-	const char *owner = json_text(controller_of(live), "uid");
+	const char *owner = json_text(kube_controller(live), "uid");
 	CLEANUP_FREE char *name = xasprintf("%s%s", kube_name(x->t->object), KBS_CONFIG_SUFFIX);
 	const json_t *kbs = objects_get(x->d->live, &KUBE_KBS_CONFIGS, kube_namespace(x->t->object), name);
 	return rendered_is_ours(live) && owner[0] != '\0' &&

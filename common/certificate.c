@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/mem.h"
+#include "common/pem_key.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define RSA_BITS_MIN 2048
@@ -79,20 +80,10 @@ problem(struct check *c, enum certificate_problem_code code, enum certificate_le
 
 // ---- Reading
 
-static int note_password(char *room, int size, int writing, void *asked)
-{
-	(void)room;
-	(void)size;
-	(void)writing;
-	*(bool *)asked = true;
-	return -1;
-}
-
 static EVP_PKEY *read_key(struct str pem, bool *encrypted)
 {
 	BIO *in CLEANUP(bio_free_slot) = bio_of(pem);
-	*encrypted = false;
-	return PEM_read_bio_PrivateKey(in, NULL, note_password, encrypted);
+	return pem_key_read(in, encrypted);
 }
 
 static bool check_present(struct check *c, struct str s, const char *file, const char *remedy)

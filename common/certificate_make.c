@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/kube_name.h"
+#include "common/pem_key.h"
 
 #define DAY_S ((int64_t)24 * 60 * 60)
 #define SKEW_S ((int64_t)5 * 60)
@@ -241,20 +242,12 @@ static EVP_PKEY *read_public(struct str pem)
 	return k;
 }
 
-static int no_password(char *room, int size, int writing, void *ctx)
-{
-	(void)room;
-	(void)size;
-	(void)writing;
-	(void)ctx;
-	return -1;
-}
-
 // New; NULL where there is none.
 static EVP_PKEY *read_private(struct str pem)
 {
 	BIO *in CLEANUP(bio_free_slot) = pem.p != NULL && pem.n <= INT_MAX ? bio_of(pem) : NULL;
-	EVP_PKEY *k = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
+	bool encrypted = false;
+	EVP_PKEY *k = in != NULL ? pem_key_read(in, &encrypted) : NULL;
 	ERR_clear_error();
 	return k;
 }

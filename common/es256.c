@@ -18,6 +18,7 @@
 #include "common/encode.h"
 #include "common/json_made.h"
 #include "common/mem.h"
+#include "common/pem_key.h"
 #include "common/secret.h"
 
 #define COORDINATE 32
@@ -69,15 +70,6 @@ void es256_key_free(struct es256_key *key)
 
 // ---- PEM
 
-static int note_password(char *room, int size, int writing, void *asked)
-{
-	(void)room;
-	(void)size;
-	(void)writing;
-	*(bool *)asked = true;
-	return -1;
-}
-
 static EVP_PKEY *certificate_key(BIO *in)
 {
 	X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
@@ -97,7 +89,7 @@ static EVP_PKEY *read_pem(struct str text, enum es256_part part, struct error *e
 	BIO *in CLEANUP(free_bio) = BIO_new_mem_buf(text.p, (int)text.n);
 	EVP_PKEY *key = NULL;
 	if (has(text, "PRIVATE KEY-----"))
-		key = PEM_read_bio_PrivateKey(in, NULL, note_password, &encrypted);
+		key = pem_key_read(in, &encrypted);
 	else if (part == ES256_PRIVATE)
 		(void)error_set(err, EINVAL, "it is PEM, but no private key; give the key that signs");
 	else

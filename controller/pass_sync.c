@@ -84,20 +84,10 @@ bool pass_was_applied(const json_t *owner, const struct kube_resource *res, cons
 	return has_text(json_object_get(json_object_get(owner, "status"), "objects"), id);
 }
 
-static const json_t *controller_of(const json_t *object)
-{
-	size_t i = 0;
-	const json_t *owner = NULL;
-	json_array_foreach (json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i, owner)
-		if (json_is_true(json_object_get(owner, "controller")))
-			return owner;
-	return NULL;
-}
-
 // Whether a live object belongs to somebody else; remarked.
 static bool is_others(struct pass *p, const struct kube_resource *res, const json_t *live, const json_t *owner)
 {
-	const json_t *other = controller_of(live);
+	const json_t *other = kube_controller(live);
 	const char *uid = json_string_value(json_object_get(other, "uid"));
 	if (uid == NULL || strcmp(uid, kube_uid(owner)) == 0)
 		return false;

@@ -44,16 +44,6 @@ const json_t *parts_live(const struct parts *p, const struct kube_resource *res,
 	return json_object_get(p->in->objects, key);
 }
 
-static const json_t *controller_of(const json_t *object)
-{
-	size_t i;
-	const json_t *owner;
-	json_array_foreach (json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i, owner)
-		if (json_is_true(json_object_get(owner, "controller")))
-			return owner;
-	return NULL;
-}
-
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -63,7 +53,7 @@ static const char *text_of(const json_t *object, const char *key)
 // Whether somebody else's controller has the name. One without a controller is taken over.
 static bool is_taken(struct parts *p, const struct kube_resource *res, const char *name)
 {
-	const json_t *owner = controller_of(parts_live(p, res, name));
+	const json_t *owner = kube_controller(parts_live(p, res, name));
 	const char *uid = kube_uid(p->in->object);
 	if (owner == NULL || uid[0] == '\0' || strcmp(text_of(owner, "uid"), uid) == 0)
 		return false;

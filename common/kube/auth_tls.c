@@ -9,6 +9,7 @@
 #include "common/kube/auth_private.h"
 #include "common/kube/config_private.h"
 #include "common/mem.h"
+#include "common/pem_key.h"
 #include "common/secret.h"
 
 static void cleanup_bio(BIO **b)
@@ -138,16 +139,6 @@ static int take_own(void *to, X509 *cert)
 	return SSL_CTX_use_certificate(c->ctx, cert);
 }
 
-// There is nobody to ask for a password.
-static int no_password(char *text, int size, int writing, void *asked)
-{
-	(void)text;
-	(void)size;
-	(void)writing;
-	*(bool *)asked = true;
-	return -1;
-}
-
 static int setup_key(SSL_CTX *ctx, const struct pem *pem, const struct pem *cert_pem, X509 *leaf, struct error *err)
 {
 	bool asked = false;
@@ -155,7 +146,7 @@ static int setup_key(SSL_CTX *ctx, const struct pem *pem, const struct pem *cert
 	if (strstr(buf_z(&pem->text), "PRIVATE KEY-----") == NULL)
 		return error_set(err, EINVAL, "%s holds no key; put PEM there (-----BEGIN PRIVATE KEY-----)", pem->origin);
 	CLEANUP(cleanup_bio) BIO *in = pem_open(pem);
-	CLEANUP(cleanup_key) EVP_PKEY *key = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, &asked) : NULL;
+	CLEANUP(cleanup_key) EVP_PKEY *key = in != NULL ? pem_key_read(in, &asked) : NULL;
 	const char *why = key == NULL ? last_reason() : "";
 	if (asked)
 		return error_set(err, EINVAL, "%s: the key is encrypted, and nobody can be asked for its password; decrypt it",

@@ -127,6 +127,16 @@ const char *kube_uid(const json_t *object)
 	return meta_text(object, "uid");
 }
 
+const json_t *kube_controller(const json_t *object)
+{
+	size_t i = 0;
+	const json_t *owner = NULL;
+	json_array_foreach (json_object_get(json_object_get(object, "metadata"), "ownerReferences"), i, owner)
+		if (json_is_true(json_object_get(owner, "controller")))
+			return owner;
+	return NULL;
+}
+
 const char *kube_resource_version(const json_t *object)
 {
 	return meta_text(object, "resourceVersion");

@@ -46,6 +46,8 @@ void kube_api_version(const struct kube_resource *res, struct buf *out) __attrib
 const char *kube_name(const json_t *object);
 const char *kube_namespace(const json_t *object);
 const char *kube_uid(const json_t *object);
+// The owner that controls it, borrowed; NULL where there is none.
+const json_t *kube_controller(const json_t *object);
 const char *kube_resource_version(const json_t *object);
 const char *kube_label(const json_t *object, const char *key) __attribute__((nonnull(2)));      // NULL where unset
 const char *kube_annotation(const json_t *object, const char *key) __attribute__((nonnull(2))); // NULL where unset
