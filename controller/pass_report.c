@@ -67,14 +67,14 @@ int pass_publish_endpoint(struct pass *p, const char *url, struct error *err)
 
 // ---- Status
 
-static void tell_ready(const struct pass *p, const json_t *object, const json_t *status, bool starting)
+// after: has the status that the object has now.
+static void tell_ready(const struct pass *p, const json_t *object, const json_t *after, bool starting)
 {
 	const json_t *before = status_condition(object, "Ready");
-	json_auto_t *holder = json_pack("{s:O}", "status", status);
-	const json_t *now = status_condition(holder, "Ready");
+	const json_t *now = status_condition(after, "Ready");
 	const char *value = json_string_value(json_object_get(now, "status"));
 	const char *reason = json_string_value(json_object_get(now, "reason"));
-	const char *message = trustee_status_told(holder);
+	const char *message = trustee_status_told(after);
 	const char *message_before = trustee_status_told(object);
 	if (value == NULL || reason == NULL || message == NULL ||
 		(message_before != NULL && strcmp(message_before, message) == 0 && json_text_is(before, "reason", reason)))
@@ -102,14 +102,14 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 	return 0;
 }
 
-// For metrics, of the one that the pass is about. holder: has the status.
-static void note_ready(struct pass *p, bool is_it, const json_t *holder)
+// For metrics. object: has the status.
+static void note_ready(struct pass *p, const json_t *object)
 {
-	if (is_it)
-		trustee_metrics_told(p->t, p->state, json_text_is(status_condition(holder, "Ready"), "status", "True"),
-							 p->not_after_s);
+	trustee_metrics_told(p->t, p->state, json_text_is(status_condition(object, "Ready"), "status", "True"),
+						 p->not_after_s);
 }
 
+// tell: it is the one that the pass is about.
 static int report(struct pass *p, const struct kube_resource *res, const json_t *object,
 				  const struct trustee_status_input *about, bool tell, struct error *err)
 {
@@ -122,16 +122,16 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 		return 0;
 	json_t *status = trustee_status(&in);
 	if (status == NULL) {
-		note_ready(p, tell, object);
+		if (tell)
+			note_ready(p, object);
 		return 0;
 	}
 	int rc = write_status(p, res, object, status, err);
-	if (rc == 0) {
-		json_auto_t *holder = json_pack("{s:O}", "status", status);
-		note_ready(p, tell, holder);
+	if (rc == 0 && tell) {
+		json_auto_t *after = json_pack("{s:O}", "status", status);
+		note_ready(p, after);
+		tell_ready(p, object, after, starting);
 	}
-	if (rc == 0 && tell)
-		tell_ready(p, object, status, starting);
 	json_decref(status);
 	return rc;
 }

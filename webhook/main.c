@@ -46,6 +46,7 @@ static const char *arg_tls_secret;
 static const char *arg_service = "coco-webhook";
 static const char *arg_webhook_configuration = "coco-webhook";
 static const char *arg_certificate_life = "90d";
+static int64_t certificate_life_s; // of that, once it was read
 static const char *arg_kubeconfig;
 static const char *arg_profiles;
 static const char *arg_system_namespace = DEFAULT_SYSTEM_NAMESPACE;
@@ -59,8 +60,7 @@ static const struct option_spec options[] = {
 	 NULL, NULL, NULL},
 	{"tls-secret", 0, "NAME", "COCO_TLS_SECRET",
 	 "Secret of the system namespace in which the certificate is kept that the webhook makes for itself, renews, and "
-	 "has "
-	 "the API server trust; in place of --tls-cert and --tls-key",
+	 "has the API server trust; in place of --tls-cert and --tls-key",
 	 &arg_tls_secret, NULL, NULL, NULL},
 	{"service", 0, "NAME", "COCO_SERVICE", "the webhook's Service, which that certificate is for", &arg_service, NULL,
 	 NULL, NULL},
@@ -80,8 +80,7 @@ static const struct option_spec options[] = {
 	 &arg_kubeconfig, NULL, NULL, NULL},
 	{"profiles", 0, "DIR", "COCO_PROFILES",
 	 "folder of YAML with ConfidentialProfiles, ConfigMaps and Namespaces, instead of an API server or beside it "
-	 "(whose profile "
-	 "counts where both have one of a name); read "
+	 "(whose profile counts where both have one of a name); read "
 	 "again when it changes",
 	 &arg_profiles, NULL, NULL, NULL},
 	{"system-namespace", 0, "NS", "COCO_SYSTEM_NAMESPACE", "namespace of the profiles that are for everyone",
@@ -315,17 +314,16 @@ static int start_with_own_certificates(struct program *p, struct error *err)
 	int rc = start_with_placeholder(p, err);
 	if (rc < 0)
 		return rc;
-	struct serving_certificates_config config = {.names = {.ns = arg_system_namespace,
-														   .service = arg_service,
-														   .secret = arg_tls_secret,
-														   .configuration = arg_webhook_configuration},
-												 .client = p->session.client,
-												 .informers = p->session.informers,
-												 .clock = &clock_real,
-												 .serve = take_certificate,
-												 .ctx = p};
-	if (serving_life_parse(arg_certificate_life, &config.life_s) < 0)
-		return error_set(err, EINVAL, "--certificate-life %s is no time", arg_certificate_life);
+	const struct serving_certificates_config config = {.names = {.ns = arg_system_namespace,
+																 .service = arg_service,
+																 .secret = arg_tls_secret,
+																 .configuration = arg_webhook_configuration},
+													   .life_s = certificate_life_s,
+													   .client = p->session.client,
+													   .informers = p->session.informers,
+													   .clock = &clock_real,
+													   .serve = take_certificate,
+													   .ctx = p};
 	p->serving.certificates = serving_certificates_start(&config);
 	return 0;
 }
@@ -403,8 +401,7 @@ static bool good_name(const char *option, const char *name, bool good)
 
 static bool good_life(void)
 {
-	int64_t unused = 0;
-	if (serving_life_parse(arg_certificate_life, &unused) == 0)
+	if (serving_life_parse(arg_certificate_life, &certificate_life_s) == 0)
 		return true;
 	fprintf(
 		stderr,
