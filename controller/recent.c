@@ -124,16 +124,17 @@ static bool is_before(const json_t *entry, const json_t *stored)
 	return false;
 }
 
-json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
+json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				   recent_stored_fn stored, void *ctx)
 {
 	CLEANUP_FREE char *key = kube_key(ns, name);
-	json_t *found = stored;
 	(void)pthread_mutex_lock(&r->lock);
+	json_t *found = stored(ctx, res, ns, name);
 	json_t *entries = entries_of(r, res);
 	const json_t *entry = json_object_get(entries, key);
-	if (entry != NULL && age_of(r, entry) <= RECENT_MS && is_before(entry, stored)) {
+	if (entry != NULL && age_of(r, entry) <= RECENT_MS && is_before(entry, found)) {
+		json_decref(found);
 		found = json_incref(json_object_get(entry, "object"));
-		json_decref(stored);
 	} else if (entry != NULL) {
 		(void)json_object_del(entries, key);
 	}

@@ -26,13 +26,17 @@ void recent_wrote(struct recent *r, const struct kube_resource *res, const char 
 // Of what was written last: on the way it also had this version, which the store may have meanwhile.
 void recent_passed(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				   const char *version) __attribute__((nonnull));
-// An event tells of an object: what was written is forgotten where this is it, or the object's end. now: NULL for a deletion.
+// An event, which the store has taken up, tells of an object: what was written is forgotten where this is it, or the object's
+// end. now: NULL for a deletion.
 // true: it is what we wrote last, and no news.
 bool recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now) __attribute__((nonnull(1, 2, 3, 4)));
-// What counts: stored (taken, NULL for nothing), or what was written after it. New.
-json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name, json_t *stored)
-	__attribute__((warn_unused_result, nonnull(1, 2, 3, 4)));
+// The object as the store has it: new, NULL for nothing.
+typedef json_t *(*recent_stored_fn)(void *ctx, const struct kube_resource *res, const char *ns, const char *name);
+// What counts: what is stored, or what was written after it. New. The store is read while nothing can be heard: read before,
+// it could be from before an event by which what was written is forgotten, and neither of the two would be believed.
+json_t *recent_get(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
+				   recent_stored_fn stored, void *ctx) __attribute__((warn_unused_result, nonnull(1, 2, 3, 4, 5)));
 // Calls fn for each object of a kind and namespace that was written lately, whether it still counts or not.
 void recent_each(struct recent *r, const struct kube_resource *res, const char *ns,
 				 void (*fn)(void *ctx, const char *name, const json_t *object), void *ctx)

@@ -479,12 +479,18 @@ static json_t *stored(struct view *v, const struct kube_resource *res, const cha
 	return found;
 }
 
-json_t *view_get(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
+static json_t *get_stored(void *ctx, const struct kube_resource *res, const char *ns, const char *name)
 {
+	struct view *v = ctx;
 	(void)pthread_mutex_lock(&v->lock);
 	json_auto_t *packed = stored(v, res, ns, name);
 	(void)pthread_mutex_unlock(&v->lock);
-	return recent_get(v->recent, res, ns, name, unpack(packed));
+	return unpack(packed);
+}
+
+json_t *view_get(struct view *v, const struct kube_resource *res, const char *ns, const char *name)
+{
+	return recent_get(v->recent, res, ns, name, get_stored, v);
 }
 
 // Those of a kind as they are stored, under a value of an index (NULL: all): a new array.
@@ -638,7 +644,7 @@ static void note_recent(void *ctx, const char *name, const json_t *object)
 
 static void note_stored(const struct owned_walk *w, const struct followed *f)
 {
-	json_t *list = kube_store_by_index(kube_informer_store(f->informer), OWNED_BY, w->uid);
+	json_t *list = f != NULL ? kube_store_by_index(kube_informer_store(f->informer), OWNED_BY, w->uid) : NULL;
 	size_t i = 0;
 	const json_t *object = NULL;
 	json_array_foreach (list, i, object)
@@ -647,37 +653,41 @@ static void note_stored(const struct owned_walk *w, const struct followed *f)
 	json_decref(list);
 }
 
-static void walk_owned(struct owned_walk *w, view_owned_fn fn, void *ctx)
+// What was written before what is stored: what is heard of meanwhile is in one of the two.
+static void note_names(struct owned_walk *w)
 {
+	struct view *v = w->view;
+	recent_each(v->recent, w->resource, w->ns, note_recent, w);
+	(void)pthread_mutex_lock(&v->lock);
+	for (size_t i = 0; i < KINDS; i++)
+		if (kinds[i].resource == w->resource)
+			note_stored(w, v->kinds[i]);
+	if (w->resource == &KUBE_SECRETS)
+		note_stored(w, find_extra(v, &KUBE_SECRETS, w->ns, NULL));
+	(void)pthread_mutex_unlock(&v->lock);
+}
+
+static void walk_owned(struct view *v, const struct kube_resource *res, const char *ns, const char *uid,
+					   view_owned_fn fn, void *ctx)
+{
+	struct owned_walk w = {v, res, ns, uid, json_object()};
 	const char *name = NULL;
 	const json_t *unused = NULL;
-	recent_each(w->view->recent, w->resource, w->ns, note_recent, w);
-	json_object_foreach (w->names, name, unused) {
-		json_t *object = view_get(w->view, w->resource, w->ns, name);
-		if (object != NULL && is_owned(object, w->uid))
-			fn(ctx, w->resource, object);
+	note_names(&w);
+	json_object_foreach (w.names, name, unused) {
+		json_t *object = view_get(v, res, ns, name);
+		if (object != NULL && is_owned(object, uid))
+			fn(ctx, res, object);
 		json_decref(object);
 	}
-	json_decref(w->names);
+	json_decref(w.names);
 }
 
 void view_owned(struct view *v, const char *ns, const char *uid, view_owned_fn fn, void *ctx)
 {
-	for (size_t i = 0; i < KINDS; i++) {
-		struct owned_walk w = {v, kinds[i].resource, ns, uid, json_object()};
-		(void)pthread_mutex_lock(&v->lock);
-		if (v->kinds[i] != NULL)
-			note_stored(&w, v->kinds[i]);
-		(void)pthread_mutex_unlock(&v->lock);
-		walk_owned(&w, fn, ctx);
-	}
-	struct owned_walk w = {v, &KUBE_SECRETS, ns, uid, json_object()};
-	(void)pthread_mutex_lock(&v->lock);
-	const struct followed *f = find_extra(v, &KUBE_SECRETS, ns, NULL);
-	if (f != NULL)
-		note_stored(&w, f);
-	(void)pthread_mutex_unlock(&v->lock);
-	walk_owned(&w, fn, ctx);
+	for (size_t i = 0; i < KINDS; i++)
+		walk_owned(v, kinds[i].resource, ns, uid, fn, ctx);
+	walk_owned(v, &KUBE_SECRETS, ns, uid, fn, ctx);
 }
 
 void view_wrote(struct view *v, const struct kube_resource *res, const char *ns, const char *name, const json_t *before,

@@ -1,3 +1,10 @@
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "cases.h"
 #include "controller/recent.h"
 #include "fake_clock.h"
@@ -31,6 +38,20 @@ static json_t *at_version(const char *version)
 	return version != NULL ? json_pack("{s:{s:s}}", "metadata", "resourceVersion", version) : NULL;
 }
 
+static json_t *stored_version(void *ctx, const struct kube_resource *res, const char *ns, const char *name)
+{
+	(void)res;
+	(void)ns;
+	(void)name;
+	return at_version(ctx);
+}
+
+// With this version in the store.
+static json_t *get(struct recent *r, const struct kube_resource *res, const char *version)
+{
+	return recent_get(r, res, "ns", "name", stored_version, (void *)(uintptr_t)version);
+}
+
 static void test_get(void **state)
 {
 	const struct recent_case *c = *state;
@@ -42,10 +63,10 @@ static void test_get(void **state)
 	fake_clock_pass(&time, c->later_ms);
 	if (c->gone)
 		recent_heard(r, &KUBE_SECRETS, "ns", "name", NULL);
-	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version(c->stored));
+	json_auto_t *got = get(r, &KUBE_SECRETS, c->stored);
 	assert_text(got != NULL ? kube_resource_version(got) : NULL, c->believed);
 	// It concerns no other object.
-	json_auto_t *other = recent_get(r, &KUBE_CONFIG_MAPS, "ns", "name", NULL);
+	json_auto_t *other = get(r, &KUBE_CONFIG_MAPS, NULL);
 	assert_null(other);
 	recent_free(r);
 }
@@ -60,10 +81,10 @@ static void test_heard(void **state)
 	json_auto_t *written = at_version("2");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, written);
 	recent_heard(r, &KUBE_SECRETS, "ns", "name", older);
-	json_auto_t *still = recent_get(r, &KUBE_SECRETS, "ns", "name", NULL);
+	json_auto_t *still = get(r, &KUBE_SECRETS, NULL);
 	assert_non_null(still);
 	recent_heard(r, &KUBE_SECRETS, "ns", "name", written);
-	json_auto_t *forgotten = recent_get(r, &KUBE_SECRETS, "ns", "name", NULL);
+	json_auto_t *forgotten = get(r, &KUBE_SECRETS, NULL);
 	assert_null(forgotten);
 	recent_free(r);
 }
@@ -95,7 +116,7 @@ static void test_row(void **state)
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "2", second);
 	recent_passed(r, &KUBE_SECRETS, "ns", "name", "3");
 	recent_passed(r, &KUBE_SECRETS, "ns", "nobody", "5");
-	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version(c->stored));
+	json_auto_t *got = get(r, &KUBE_SECRETS, c->stored);
 	assert_text(kube_resource_version(got), c->believed);
 	recent_free(r);
 }
@@ -111,9 +132,73 @@ static void test_not_in_a_row(void **state)
 	json_auto_t *second = at_version("4");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "1", first);
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "3", second);
-	json_auto_t *got = recent_get(r, &KUBE_SECRETS, "ns", "name", at_version("1"));
+	json_auto_t *got = get(r, &KUBE_SECRETS, "1");
 	assert_text(kube_resource_version(got), "1");
 	recent_free(r);
+}
+
+// ---- Events come while objects are read
+
+#define WRITES 1000
+
+struct story {
+	struct recent *recent;
+	atomic_int written, stored;
+};
+
+static json_t *numbered(int version)
+{
+	char text[16];
+	(void)snprintf(text, sizeof(text), "%d", version);
+	return at_version(text);
+}
+
+static json_t *stored_in_story(void *ctx, const struct kube_resource *res, const char *ns, const char *name)
+{
+	struct story *s = ctx;
+	(void)res;
+	(void)ns;
+	(void)name;
+	return numbered(atomic_load(&s->stored));
+}
+
+// As an informer does: the store first.
+static void *tell(void *ctx)
+{
+	struct story *s = ctx;
+	for (int version = 1; version < WRITES; version++) {
+		while (atomic_load(&s->written) < version)
+			(void)sched_yield();
+		json_auto_t *object = numbered(version);
+		atomic_store(&s->stored, version);
+		(void)recent_heard(s->recent, &KUBE_SECRETS, "ns", "name", object);
+	}
+	return NULL;
+}
+
+static void test_own_writes_are_seen(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct story s = {.recent = recent_new(&clock)};
+	pthread_t teller;
+	assert_int_equal(pthread_create(&teller, NULL, tell, &s), 0);
+	int missed = 0;
+	for (int version = 1; version < WRITES; version++) {
+		char before[16];
+		(void)snprintf(before, sizeof(before), "%d", version - 1);
+		json_auto_t *object = numbered(version);
+		recent_wrote(s.recent, &KUBE_SECRETS, "ns", "name", before, object);
+		atomic_store(&s.written, version);
+		while (atomic_load(&s.stored) < version) {
+			json_auto_t *got = recent_get(s.recent, &KUBE_SECRETS, "ns", "name", stored_in_story, &s);
+			missed += strcmp(kube_resource_version(got), kube_resource_version(object)) != 0;
+		}
+	}
+	(void)pthread_join(teller, NULL);
+	assert_int_equal(missed, 0);
+	recent_free(s.recent);
 }
 
 static void count(void *ctx, const char *name, const json_t *object)
@@ -147,6 +232,7 @@ int main(void)
 	ADD_TABLE(&t, rows, test_row);
 	tests_add(&t, "two writes that aren't in a row", test_not_in_a_row, NULL);
 	tests_add(&t, "forgotten once it was heard of", test_heard, NULL);
+	tests_add(&t, "own writes are seen while events tell of them", test_own_writes_are_seen, NULL);
 	tests_add(&t, "objects of a kind and namespace", test_each, NULL);
 	return tests_run("recent", &t);
 }
