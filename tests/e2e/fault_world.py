@@ -1,7 +1,6 @@
 """What the Trustee suites about faults share: whole states to compare, and a controller that dies while it writes."""
 
 import difflib
-import http.client
 import itertools
 import json
 import os
@@ -15,11 +14,6 @@ from fault_proxy import Lost
 from tap import check, equal
 
 DONE_S = 60
-RESTING = {
-    'leader_election_master_status{name="coco-controller"}': 1,
-    'workqueue_depth{name="trustee"}': 0,
-    'workqueue_unfinished_work_seconds{name="trustee"}': 0,
-}
 WRITES = ("PATCH", "POST", "PUT", "DELETE")
 
 
@@ -42,14 +36,6 @@ class FaultWorld(TrusteeWorld):
     @property
     def controller(self):
         return self.controllers[0]
-
-    def is_resting(self):
-        """Whether the controller leads and has nothing to do just now."""
-        try:
-            text = self.controller.get("/metrics")[1]
-        except (OSError, http.client.HTTPException):  # it has just died
-            return False
-        return all(f"\n{series} {value}\n" in text for series, value in RESTING.items())
 
     def writes(self, since=0.0):
         """What the controllers wrote, by way of the proxy."""
@@ -222,7 +208,7 @@ class Deaths:
         """Waits until it is done and the controller is at rest, whoever dies meanwhile."""
 
         def struck_or_done():
-            return self.struck.is_set() or (is_done() and self.world.is_resting() and is_done())
+            return self.struck.is_set() or (is_done() and self.world.controller.is_resting() and is_done())
 
         try:
             while self.world.cluster.wait_for(struck_or_done, what, DONE_S) and self.struck.is_set():

@@ -12,7 +12,9 @@ import contextlib
 import copy
 import datetime
 import difflib
+import http.client
 import json
+import re
 import time
 import types
 
@@ -145,6 +147,14 @@ def is_lease(event):
 # ---- What runs
 
 
+RESTING = {
+    'leader_election_master_status{name="coco-controller"}': 1,
+    'workqueue_depth{name="trustee"}': 0,
+    'workqueue_unfinished_work_seconds{name="trustee"}': 0,
+    'coco_trustees{state="pending"}': 0,
+}
+
+
 class Controller(Program):
     """coco-controller as its container would see the world."""
 
@@ -154,6 +164,21 @@ class Controller(Program):
 
     def leads(self):
         return self.metric('leader_election_master_status{name="coco-controller"}', 0) == 1
+
+    def is_resting(self):
+        """Whether it leads, follows all that it wants to, has looked at all Trustees and has nothing to do just now. One that
+        has only begun has nothing to do either."""
+        try:
+            text = self.get("/metrics")[1]
+        except (OSError, http.client.HTTPException):  # it has just died
+            return False
+
+        def values(series):
+            return [float(value) for value in re.findall(rf"^{re.escape(series)}\S* (\S+)$", text, re.M)]
+
+        wanted = sum(values("coco_watches{"))
+        follows = wanted > 0 and wanted == sum(values("coco_watches_open{"))
+        return follows and all(values(series) == [value] for series, value in RESTING.items())
 
 
 class TrusteeWorld(World):
@@ -333,19 +358,13 @@ class TrusteeWorld(World):
     def adds(self):
         return self.leader().metric('workqueue_adds_total{name="trustee"}')
 
-    def at_rest(self):
-        """Whether the controller has nothing left to do."""
-        leader = self.leader()
-        return all(
-            leader.metric(f'workqueue_{series}{{name="trustee"}}') == 0 for series in ("depth", "unfinished_work_seconds")
-        )
-
     def rested(self):
         """Waits until it has nothing left to do, and nothing has come of what it did last."""
 
         def twice():
             before = self.adds()
-            return self.at_rest() and self.at_rest() and self.adds() == before
+            leader = self.leader()
+            return leader.is_resting() and leader.is_resting() and self.adds() == before
 
         self.cluster.wait_for(twice, "the controller comes to rest", WAIT_S)
 

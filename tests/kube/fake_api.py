@@ -206,7 +206,7 @@ class FakeApi(_Server):
             self.before_tls.get_nowait()(sock)
             return
         if self.context:
-            sock = self.context.wrap_socket(sock, server_side=True)
+            sock = self._shake_hands(sock)
             with self.lock:
                 self.open[number] = sock
             certificate = sock.getpeercert() or {}
@@ -218,6 +218,20 @@ class FakeApi(_Server):
             connection = Connection(sock, number)
             while self.step(connection, connection.request()):
                 pass
+
+    def _shake_hands(self, sock):
+        """One who is refused reads why: closed with something unread, the connection would be reset, and the alert lost."""
+        tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        try:
+            tls.do_handshake()
+        except ssl.SSLError as error:
+            with socket.socket(fileno=tls.detach()) as plain:
+                plain.shutdown(socket.SHUT_WR)
+                plain.settimeout(DEADLINE_S)
+                while plain.recv(65536):
+                    pass
+            raise Gone(str(error)) from None
+        return tls
 
     def step(self, connection, request):
         self.requests.append(request)
