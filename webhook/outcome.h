@@ -17,7 +17,7 @@ const char *outcome_name(enum outcome o) __attribute__((returns_nonnull));
 // clang-format off
 #define DENIAL_REASONS(X) \
 	X("AnnotationGuarded") X("EphemeralContainer") X("ForeignAnnotation") X("HostNetwork") X("HostPath") \
-	X("ImageWithoutDigest") X("KbsInvalid") X("LabelInvalid") X("Malformed") X("MemoryAboveMax") \
+	X("ImageWithoutDigest") X("KbsInvalid") X("LabelInvalid") X("LabelledLate") X("Malformed") X("MemoryAboveMax") \
 	X("MemoryInvalid") X("NamesTaken") X("NoContainers") X("NotConfidential") X("OptOutRefused") \
 	X("PatchTooLarge") X("ProfileEdited") X("ProfileInvalid") X("ProfileMissing") X("ProfileUnknown") \
 	X("RuntimeClassConflict") X("StaticPod") X("SubPath") X("TooManyParts") X("TrusteeInvalid") X("Unfit") X("WindowsPod") \

@@ -95,6 +95,14 @@ static bool either_marked(const struct catalog *catalog, const struct review *re
 	return marked(catalog, review, &review->object, arena) || marked(catalog, review, &review->old_object, arena);
 }
 
+// Nobody makes a guest of a pod that runs: labelled now, it would only look confidential.
+static bool is_labelled_late(const struct catalog *catalog, const struct review *review, struct arena *arena)
+{
+	const struct pod *now = &review->object;
+	bool protected = now->runtime_class.n > 0 && key_values_get(&now->annotations, KATA_INITDATA).p != NULL;
+	return !protected && marked(catalog, review, now, arena) && !marked(catalog, review, &review->old_object, arena);
+}
+
 static void validate_update(const struct catalog *catalog, const struct review *review, struct arena *arena,
 							struct decision *ret)
 {
@@ -113,15 +121,18 @@ static void validate_update(const struct catalog *catalog, const struct review *
 	struct str key = guarded_difference(now, old);
 	if (key.p == NULL)
 		key = guarded_difference(old, now);
-	if (key.p == NULL)
-		return;
-	decision_deny(
-		ret, "AnnotationGuarded", CODE_FORBIDDEN,
-		arena_printf(
-			arena,
-			"annotation %.*s of a confidential pod can't be changed after its creation; create the pod anew with the "
-			"profile that you want",
-			STR_ARG(key)));
+	if (key.p != NULL)
+		decision_deny(ret, "AnnotationGuarded", CODE_FORBIDDEN,
+					  arena_printf(arena,
+								   "annotation %.*s of a confidential pod can't be changed after its creation; create "
+								   "the pod anew with the "
+								   "profile that you want",
+								   STR_ARG(key)));
+	else if (is_labelled_late(catalog, review, arena))
+		decision_deny(
+			ret, "LabelledLate", CODE_FORBIDDEN,
+			"the pod was created without protection, and a label added now would have it look confidential; create it "
+			"anew with the label " LABEL_CONFIDENTIAL "=true");
 }
 
 // What the guest will really do: the policy that the pod carries, not the one that its profile has by now.

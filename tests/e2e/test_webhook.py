@@ -605,6 +605,21 @@ def _(world):
         equal((status, out, err), (1, "", message), f"kubectl annotate {key}")
 
 
+@test("a pod that runs unprotected isn't labelled as if it were")
+def _(world):
+    world.created(pod("unprotected", {}))
+    status, out, err = world.cluster.kubectl(
+        "label", "pod", "unprotected", "-n", "plain", f"{LABEL}=true", user="alice", check=False
+    )
+    message = (
+        "Error from server (Forbidden): admission webhook "
+        '"labelled.update.pipelines.confidentialcontainers.org" denied the request: the pod was created without '
+        f"protection, and a label added now would have it look confidential; create it anew with the label {LABEL}=true\n"
+    )
+    equal((status, out, err), (1, "", message), "kubectl label")
+    equal(LABEL in world.stored("unprotected")["metadata"].get("labels", {}), False, "whether it has the label")
+
+
 def ask(world, endpoint, review):
     """What the webhook answers, asked directly as the API server would."""
     context = ssl.create_default_context(cadata=world.webhook.ca)

@@ -18,6 +18,7 @@ NO_OPT_OUT = "every TaskRun pod of this namespace is confidential"
 NO_CLASS = "its runtimeClassName is not set"
 NO_INITDATA = "has no initdata"
 KEPT = "of a confidential pod can't be changed after its creation"
+LATE = "was created without protection"
 DEBUG = "an ephemeral container would run inside a confidential guest"
 
 ENABLED = {LABEL: "enabled"}
@@ -138,16 +139,21 @@ DEBUGS = [
 
 @dataclasses.dataclass
 class Change:
-    """A pod whose annotations are changed while it runs."""
+    """A pod whose annotations or labels are changed while it runs."""
 
     name: str
     refused: str | None
-    before: dict | None
-    after: dict | None
+    before: dict | None = None
+    after: dict | None = None
     namespace: dict = dataclasses.field(default_factory=dict)
+    labels_before: dict | None = None
+    labels_after: dict | None = None
+    runtime_class: str | None = None
 
-    def pod(self, annotations):
-        return Case("", None, None, annotations).pod()
+    def pods(self):
+        """Before, and after it."""
+        pairs = ((self.labels_before, self.before), (self.labels_after, self.after))
+        return [Case("", None, labels, notes, runtime_class=self.runtime_class).pod() for labels, notes in pairs]
 
 
 BOTH = DONE | {INJECTED: "{}"}
@@ -161,6 +167,14 @@ CHANGES = [
     Change("injected goes", KEPT, BOTH, DONE),
     Change("all go", KEPT, DONE, None),
     Change("all go, where a namespace allows to debug", None, DONE, None, {P + "debug": "allowed"}),
+    Change("a label comes, without protection", LATE, labels_after=TRUE),
+    Change("a label comes in place of false", LATE, labels_before=FALSE, labels_after=TRUE),
+    Change("a label comes, with a class alone", LATE, labels_after=TRUE, runtime_class="kata-cc"),
+    Change("a label comes, with initdata alone", LATE, DONE, DONE, labels_after=TRUE),
+    Change("a label comes together with initdata", LATE, None, DONE, labels_after=TRUE, runtime_class="kata-cc"),
+    Change("a confidential pod gets its label back", None, DONE, DONE, labels_after=TRUE, runtime_class="kata-cc"),
+    Change("another label comes", None, labels_after={"app": "a"}),
+    Change("a label goes", None, DONE, DONE, labels_before=TRUE, runtime_class="kata-cc"),
 ]
 
 

@@ -117,11 +117,12 @@ def _():
         check_refusal(got, case.refused, case.name)
 
 
-@test("what a confidential pod is known by stays, as the table says")
+@test("what a confidential pod is known by stays, and no other gets it, as the table says")
 def _():
     policy = load()["coco-pipelines-debug"]
     for case in CHANGES:
-        got = policy.refusal(request(), case.pod(case.after), case.pod(case.before), case.namespace)
+        before, after = case.pods()
+        got = policy.refusal(request(), after, before, case.namespace)
         check_refusal(got, case.refused, case.name)
 
 
@@ -175,6 +176,16 @@ UPDATES = [
     ("injected comes", {}, {INJECTED: "{}"}, True),
     ("injected goes", {INJECTED: "{}"}, {}, True),
 ]
+# The same of labels.
+LABELS = [
+    ("another label comes", {LABEL: "true"}, {LABEL: "true", "app": "a"}, False),
+    ("our label comes", None, {LABEL: "true"}, True),
+    ("our label comes to others", {"app": "a"}, {"app": "a", LABEL: "true"}, True),
+    ("our label changes", {LABEL: "false"}, {LABEL: "true"}, True),
+    ("our label goes", {LABEL: "true"}, None, False),
+    ("a TaskRun's label comes", {"app": "a"}, {"app": "a", "tekton.dev/taskRun": "a"}, True),
+    ("a TaskRun's label stays", {"tekton.dev/taskRun": "a"}, {"tekton.dev/taskRun": "a"}, False),
+]
 
 
 @test("of updates, the webhook is asked about what it guards")
@@ -182,8 +193,9 @@ def _():
     updated = [c for name, c in conditions("validating").items() if ".update." in name]
     equal(len(updated), 2, "how many webhooks have the condition")
     for expressions in updated:
-        for name, before, after, asked in UPDATES:
-            pods = [{"metadata": {} if a is None else {"annotations": a}} for a in (before, after)]
+        cases = [("annotations", *case) for case in UPDATES] + [("labels", *case) for case in LABELS]
+        for part, name, before, after, asked in cases:
+            pods = [{"metadata": {} if a is None else {part: a}} for a in (before, after)]
             sent = all(result(e, {"oldObject": pods[0], "object": pods[1]}) for e in expressions)
             equal(sent, asked, f"whether it is sent: {name}")
 

@@ -191,6 +191,56 @@ static void test_update(void **state)
 	world_release(&w);
 }
 
+struct late_case {
+	const char *name;
+	const char *ns;
+	const char *old, *now; // metadata
+	const char *runtime_class;
+	bool refused;
+};
+
+static struct late_case late_cases[] = {
+	{"late: labelled without protection", "team-a", IN("", ""), IN(YES, ""), "", true},
+	{"late: among other labels", "team-a", IN("app: a", ""), IN("app: a, " YES, "tekton.dev/ready: READY"), "", true},
+	{"late: in place of false", "team-a", IN(LABEL_CONFIDENTIAL ": 'false'", ""), IN(YES, ""), "", true},
+	{"late: misspelled", "team-a", IN("", ""), IN(LABEL_CONFIDENTIAL ": 'yes'", ""), "", true},
+	{"late: with a runtime class alone", "team-a", IN("", ""), IN(YES, ""), "kata-cc", true},
+	{"late: with initdata alone", "team-a", IN("", KATA_INITDATA ": x"), IN(YES, KATA_INITDATA ": x"), "", true},
+	{"late: a TaskRun's label in an enabled namespace", "team-on", IN("", ""), IN("tekton.dev/taskRun: b", ""), "",
+	 true},
+	{"late: a TaskRun's label in another one", "team-a", IN("", ""), IN("tekton.dev/taskRun: b", ""), "", false},
+	{"late: a confidential pod gets its label back", "team-a", IN("", KATA_INITDATA ": x"),
+	 IN(YES, KATA_INITDATA ": x"), "kata-cc", false},
+	{"late: labelled from the beginning", "team-a", IN(YES, ""), IN(YES, "tekton.dev/ready: READY"), "", false},
+	{"late: selected from the beginning, labelled now", "team-on", IN("tekton.dev/taskRun: b", ""),
+	 IN("tekton.dev/taskRun: b, " YES, ""), "", false},
+	{"late: label false", "team-a", IN("", ""), IN(LABEL_CONFIDENTIAL ": 'false'", ""), "", false},
+	{"late: another label", "team-a", IN("", ""), IN("app: a", ""), "", false},
+};
+
+static void test_late(void **state)
+{
+	const struct late_case *c = *state;
+	struct world w = {0};
+	world_default(&w, "", "", NAMESPACE("team-on", "labels: {" LABEL_CONFIDENTIAL ": enabled}"));
+	char *spec =
+		xasprintf("spec: {%s%s%s containers: [{name: a, image: b}]}", c->runtime_class[0] ? "runtimeClassName: " : "",
+				  c->runtime_class, c->runtime_class[0] ? "," : "");
+	char *request =
+		xasprintf("{operation: UPDATE, namespace: %s, object: {metadata: {%s}, %s}, oldObject: {metadata: {%s}, %s}}",
+				  c->ns, c->now, spec, c->old, spec);
+	world_judge(&w, ENDPOINT_VALIDATE, request);
+	assert_text(w.decision.cause, c->refused ? "LabelledLate" : "UpdateAllowed");
+	assert_text(w.decision.message,
+				c->refused
+					? "the pod was created without protection, and a label added now would have it look confidential; "
+					  "create it anew with the label " LABEL_CONFIDENTIAL "=true"
+					: NULL);
+	free(spec);
+	free(request);
+	world_release(&w);
+}
+
 // A profile that is gone or broken must not hang updates of pods that run.
 static void test_update_without_profile(void **state)
 {
@@ -337,6 +387,7 @@ int main(void)
 	static struct tests t;
 	ADD_TABLE(&t, create_cases, test_create);
 	ADD_TABLE(&t, update_cases, test_update);
+	ADD_TABLE(&t, late_cases, test_late);
 	tests_add(&t, "update: no profile is needed", test_update_without_profile, NULL);
 	ADD_TABLE(&t, ephemeral_cases, test_ephemeral);
 	tests_add(&t, "ephemeral: the policy of the running guest", test_ephemeral_old_policy, NULL);
