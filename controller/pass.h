@@ -27,7 +27,7 @@ struct pass {
 	bool host_is_service;
 	json_t *planned;                  // "Kind/name" -> digested objects that are about to be applied; or NULL
 	json_t *versions;                 // of what was read and written
-	json_t *secrets;                  // names of those that were read
+	json_t *reads;                    // "Kind/name" of Secrets and ConfigMaps that count, there or not
 	json_t *tc_objects, *kbs_objects; // "Kind/name" of what was applied for each
 	bool held_back;                   // something isn't as rendered, and a remark says so
 	bool failed;                      // something was refused: try again later
@@ -57,11 +57,13 @@ void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to,
 int pass_prune(struct pass *p, const struct rendered *wanted, const json_t *owner, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 
+// What it says counts for the pass' objects: see trustees_look_at_readers().
+void pass_note_read(struct pass *p, const struct kube_resource *res, const char *name) __attribute__((nonnull));
 // Notes the versions of all that the TrusteeConfig's objects are made of, and of these objects, as they are now; of a KbsConfig
 // without one, those of the Secrets with certificates.
 void pass_read_versions(struct pass *p) __attribute__((nonnull));
 // The API server answered a write of ours: see view_wrote(). Of the TrusteeConfig's objects the answer's version is noted in
-// place of the one that was read.
+// place of the one that was read. Other Trustees that read it look again: its event wakes nobody.
 void pass_wrote(struct pass *p, const json_t *owner, const struct kube_resource *res, const char *name,
 				const json_t *before, const json_t *between, const json_t *answer) __attribute__((nonnull(1, 2, 3, 4)));
 // One digest over all that was noted, and what else the objects depend on. What others have written since it was read isn't in

@@ -48,8 +48,7 @@ struct gathering {
 static void gather_name(void *ctx, const struct kube_resource *res, const char *name)
 {
 	struct gathering *x = ctx;
-	if (res == &KUBE_SECRETS)
-		(void)json_object_set_new(x->pass->secrets, name, json_null());
+	pass_note_read(x->pass, res, name);
 	if (res != &KUBE_CONFIG_MAPS)
 		return;
 	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);

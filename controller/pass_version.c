@@ -55,13 +55,20 @@ static void note_line(struct pass *p, const struct kube_resource *res, const cha
 		(void)json_object_del(p->versions, id);
 }
 
+void pass_note_read(struct pass *p, const struct kube_resource *res, const char *name)
+{
+	if (res != &KUBE_SECRETS && res != &KUBE_CONFIG_MAPS)
+		return;
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	(void)json_object_set_new(p->reads, id, json_null());
+}
+
 static void note_need(void *ctx, const struct kube_resource *res, const char *name)
 {
 	struct pass *p = ctx;
 	json_auto_t *object = view_get(p->t->view, res, p->ns, name);
 	note_line(p, res, name, object);
-	if (res == &KUBE_SECRETS)
-		(void)json_object_set_new(p->secrets, name, json_null());
+	pass_note_read(p, res, name);
 }
 
 static void note_owned(void *ctx, const struct kube_resource *res, const json_t *object)
@@ -103,6 +110,8 @@ void pass_wrote(struct pass *p, const json_t *owner, const struct kube_resource 
 				const json_t *before, const json_t *between, const json_t *answer)
 {
 	view_wrote(p->t->view, res, p->ns, name, before, between, answer);
+	if (res == &KUBE_SECRETS || res == &KUBE_CONFIG_MAPS)
+		trustees_look_at_readers(p->t, res, p->ns, name, p->state->key);
 	if (owner == p->tc)
 		note_line(p, res, name, answer);
 }

@@ -329,9 +329,9 @@ static void publish_reads(struct pass *p)
 {
 	bool bindings = p->tc_spec != NULL && p->tc_spec->nbindings > 0;
 	(void)pthread_mutex_lock(&p->t->lock);
-	json_t *before = p->state->secrets;
-	bool more = !has_all(before, p->secrets) || (bindings && !p->state->bindings);
-	p->state->secrets = TAKE_PTR(p->secrets);
+	json_t *before = p->state->reads;
+	bool more = !has_all(before, p->reads) || (bindings && !p->state->bindings);
+	p->state->reads = TAKE_PTR(p->reads);
 	p->state->bindings = bindings;
 	(void)pthread_mutex_unlock(&p->t->lock);
 	json_decref(before);
@@ -451,7 +451,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 					 .kbs = kbs,
 					 .read = json_object(),
 					 .versions = json_object(),
-					 .secrets = json_object()};
+					 .reads = json_object()};
 	(void)pthread_mutex_lock(&t->lock);
 	p.world = t->world;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -475,7 +475,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 	json_decref(p.tc);
 	json_decref(p.kbs);
 	json_decref(p.kbs_counted);
-	json_decref(p.secrets);
+	json_decref(p.reads);
 	json_decref(p.read);
 	json_decref(p.versions);
 	json_decref(p.tc_objects);

@@ -87,7 +87,7 @@ static void free_state(struct trustee_state *s)
 	remarks_release(&s->remarks);
 	json_decref(s->config_maps);
 	json_decref(s->objects);
-	json_decref(s->secrets);
+	json_decref(s->reads);
 	free(s->ca);
 	free(s->key);
 	free(s);
@@ -124,15 +124,15 @@ static bool is_of_namespace(const struct trustee_state *s, const char *ns)
 	return strncmp(at, ns, n) == 0 && at[n] == '/';
 }
 
-static bool reads_secret(const struct trustee_state *s, const void *ctx)
-{
-	const json_t *secret = ctx;
-	return is_of_namespace(s, kube_namespace(secret)) && json_object_get(s->secrets, kube_name(secret)) != NULL;
-}
+struct news {
+	const char *ns, *id, *except;
+};
 
-static bool reads_config_map(const struct trustee_state *s, const void *ctx)
+static bool is_reader(const struct trustee_state *s, const void *ctx)
 {
-	return is_of_namespace(s, kube_namespace(ctx));
+	const struct news *n = ctx;
+	bool knows = n->except != NULL && strcmp(s->key, n->except) == 0;
+	return !knows && is_of_namespace(s, n->ns) && json_object_get(s->reads, n->id) != NULL;
 }
 
 static bool has_bindings(const struct trustee_state *s, const void *ctx)
@@ -147,6 +147,14 @@ static void look_at_all_states(struct trustees *t, bool (*says)(const struct tru
 	(void)pthread_mutex_lock(&t->lock);
 	look_at_states(t, says, ctx);
 	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void trustees_look_at_readers(struct trustees *t, const struct kube_resource *res, const char *ns, const char *name,
+							  const char *except)
+{
+	CLEANUP_FREE char *id = xasprintf("%s/%s", res->kind, name);
+	const struct news news = {ns, id, except};
+	look_at_all_states(t, is_reader, &news);
 }
 
 void trustees_look_at_bindings(struct trustees *t)
@@ -193,11 +201,9 @@ static void on_changed(void *ctx, const struct kube_resource *res, const json_t 
 		look_at_kbs_config(t, ns, kbs_config);
 	else
 		look_at_owners(t, object);
-	if (res == &KUBE_SECRETS)
-		look_at_all_states(t, reads_secret, object);
 	// Whatever labels it has: Helm, for one, calls its releases instances too.
-	if (res == &KUBE_CONFIG_MAPS && !rendered_is_ours(object))
-		look_at_all_states(t, reads_config_map, object);
+	if (res == &KUBE_SECRETS || res == &KUBE_CONFIG_MAPS)
+		trustees_look_at_readers(t, res, ns, kube_name(object), NULL);
 	if (is_resource_of_ours(res) && gone)
 		look_at_namespace(t, ns);
 }

@@ -28,7 +28,7 @@ struct trustee_state {
 	int64_t waits_since_ms; // for a namespace's Secrets to be listed; 0: it doesn't
 	bool secrets_refused;   // it may not list them: nothing is followed there until it may
 	unsigned refusals;      // passes in a row in which something was refused
-	json_t *secrets;        // names of those that are read; with the lock
+	json_t *reads;          // "Kind/name" of the Secrets and ConfigMaps that count; with the lock
 	bool bindings;          // with the lock
 	// As the last status says, for metrics; with the lock.
 	struct {
@@ -56,6 +56,11 @@ void trustee_metrics_told(struct trustees *t, struct trustee_state *state, bool 
 // From trustees_write_metrics on t counts, until its stop.
 void trustee_metrics_add(struct trustees *t) __attribute__((nonnull));
 void trustee_metrics_remove(struct trustees *t) __attribute__((nonnull));
+
+// A Secret or ConfigMap has changed: whoever reads it looks at it again, but for the one with the key `except`, which knows
+// (NULL: nobody does).
+void trustees_look_at_readers(struct trustees *t, const struct kube_resource *res, const char *ns, const char *name,
+							  const char *except) __attribute__((nonnull(1, 2, 3, 4)));
 
 // One pass. tc, kbs: as they are now (new references, taken), at least one of them; NULL for none.
 int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, json_t *kbs, struct reconcile_result *ret,

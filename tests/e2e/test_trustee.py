@@ -749,6 +749,23 @@ def _(world):
         world.patch("ConfigMap", ns, "as", {"data": {"as-config.json": '{"a": 1}'}})
 
 
+@test("a KbsConfig alone follows what we made for another Trustee of its namespace")
+def _(world):
+    ns = world.namespace("beside", True, *own_maps("beside"))
+    made = {"kbsResourcePolicyConfigMapName": "t-resource-policy", "kbsAuthSecretName": "t-auth-secret"}
+    world.apply(kbs_config(ns, "own", **OWN | made, instanceName="own"))
+    world.says(ns, "own", "Ready", "False", "ReferenceMissing", "KbsConfig")
+    world.apply(trustee(ns))
+    world.ready(ns)
+    world.ready(ns, "own", "KbsConfig")
+    world.rested()
+    name = f"own-{DEPLOYMENT}"
+    world.rolled(ns, 0, name)
+    digest = "sha256:" + "0" * 64
+    with world.rolls(ns, 1, name):
+        world.apply(trustee(ns, bindings=[{"initdataDigests": [digest], "resources": ["default/app"]}]))
+
+
 # ---- Profiles
 
 
