@@ -183,9 +183,13 @@ class Deaths:
     def _prepare(self):
         n, answered = self.plan[self.count] if self.count < len(self.plan) else (0, False)
         numbers = itertools.count(1)
+        # What the dead one has sent may still be on its way.
+        last = self.world.proxy.accepted if self.count else 0
         self.struck.clear()
         self.rule = self.world.proxy.add_rule(
-            lambda request: is_write(request) and next(numbers) == n, Lost(answered, self._strike), 1
+            lambda request: is_write(request) and request.connection > last and next(numbers) == n,
+            Lost(answered, self._strike),
+            1,
         )
 
     def _strike(self):

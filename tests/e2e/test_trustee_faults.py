@@ -76,6 +76,25 @@ def settle(world, *namespaces, timeout=60):
     world.rested()
 
 
+def revive(world, allowed=(1,)):
+    """Starts what has ended, as the Deployment of the controllers does. Who has lost the Lease ends with status 1."""
+    for controller in world.controllers:
+        if not controller.proc.alive():
+            status = controller.proc.process.returncode
+            print(f"{controller.identity} ended with status {status}")
+            check(status in allowed, f"a controller ended with status {status}")
+            controller.start()
+
+
+@contextlib.contextmanager
+def revived(world, allowed):
+    """All are there again at the end of the with statement."""
+    try:
+        yield
+    finally:
+        revive(world, allowed)
+
+
 # ---- Taken over from the upstream operator
 
 def managers(world, ns):
@@ -131,24 +150,24 @@ class Upstreams:
 @test("taken over from the upstream operator: all as rendered, nothing of it left, the admin's own changes stay")
 def _(world):
     upstreams = Upstreams(world)
-    for controller in world.controllers:
-        controller.stop()
-    upstreams.make("taken-over")
-    world.controllers[0].start()
-    world.leader()
-    settle(world, "taken-over")
-    upstreams.check("taken-over")
-    # And by one that dies at some of its writes, and at the one after.
-    for n in DEADLY:
-        world.controllers[0].stop()
-        ns = f"taken-over-{n}"
-        upstreams.make(ns)
-        with Deaths(world, n) as deaths:
-            world.controllers[0].start()
-            deaths.wait_for(lambda: settled(world, ns), f"{ns} is settled")
-        equal(deaths.count, 2, "how often the controller died")
-        upstreams.check(ns)
-    world.controllers[1].start()
+    with revived(world, allowed={0, -signal.SIGKILL}):
+        for controller in world.controllers:
+            controller.stop()
+        upstreams.make("taken-over")
+        world.controllers[0].start()
+        world.leader()
+        settle(world, "taken-over")
+        upstreams.check("taken-over")
+        # And by one that dies at some of its writes, and at the one after.
+        for n in DEADLY:
+            world.controllers[0].stop()
+            ns = f"taken-over-{n}"
+            upstreams.make(ns)
+            with Deaths(world, n) as deaths:
+                world.controllers[0].start()
+                deaths.wait_for(lambda: settled(world, ns), f"{ns} is settled")
+            equal(deaths.count, 2, "how often the controller died")
+            upstreams.check(ns)
 
 
 # ---- An API server that fails
@@ -270,25 +289,6 @@ def clear(world):
         world.delete("TrusteeConfig", made["metadata"]["namespace"], made["metadata"]["name"])
     world.cluster.wait_for(lambda: not world.list("KbsConfig"), "all Trustees are gone")
     world.rested()
-
-
-def revive(world, allowed=(1,)):
-    """Starts what has ended, as the Deployment of the controllers does. Who has lost the Lease ends with status 1."""
-    for controller in world.controllers:
-        if not controller.proc.alive():
-            status = controller.proc.process.returncode
-            print(f"{controller.identity} ended with status {status}")
-            check(status in allowed, f"a controller ended with status {status}")
-            controller.start()
-
-
-@contextlib.contextmanager
-def revived(world, allowed):
-    """All are there again at the end of the with statement."""
-    try:
-        yield
-    finally:
-        revive(world, allowed)
 
 
 def repaired_in(world, begin, is_repaired, limit):
