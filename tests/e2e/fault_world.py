@@ -157,8 +157,8 @@ def revision(object):
 
 
 class Deaths:
-    """The controller is killed at its n-th write, which nobody hears of; started again, it is killed at its first one, when
-    the API server has done it; and started again.
+    """The controller, which has to be the only one, is killed at its n-th write, which nobody hears of; started again, it is
+    killed at its first one, when the API server has done it; and started again.
 
         with Deaths(world, 3) as deaths:
             world.apply(...)
@@ -200,6 +200,8 @@ class Deaths:
         self.count += 1
         self.world.proxy.remove_rule(self.rule)
         self.world.controller.proc.process.wait()
+        # A connection of its may not even be known yet, and would be taken for one of the next life.
+        self.world.cluster.wait_for(self.world.proxy.is_idle, "the proxy has heard that the controller died")
         self._prepare()
         try:
             self.world.controller.start()

@@ -78,12 +78,13 @@ def settle(world, *namespaces, timeout=60):
 
 def revive(world, allowed=(1,)):
     """Starts what has ended, as the Deployment of the controllers does. Who has lost the Lease ends with status 1."""
-    for controller in world.controllers:
-        if not controller.proc.alive():
-            status = controller.proc.process.returncode
-            print(f"{controller.identity} ended with status {status}")
-            check(status in allowed, f"a controller ended with status {status}")
-            controller.start()
+    ended = [controller for controller in world.controllers if not controller.proc.alive()]
+    statuses = [controller.proc.process.returncode for controller in ended]
+    for controller, status in zip(ended, statuses):
+        print(f"{controller.identity} ended with status {status}")
+        controller.start()
+    for status in statuses:
+        check(status in allowed, f"a controller ended with status {status}")
 
 
 @contextlib.contextmanager
@@ -166,7 +167,7 @@ def _(world):
             with Deaths(world, n) as deaths:
                 world.controllers[0].start()
                 deaths.wait_for(lambda: settled(world, ns), f"{ns} is settled")
-            equal(deaths.count, 2, "how often the controller died")
+            equal(deaths.count, 2, f"how often the controller died, at write {n} first")
             upstreams.check(ns)
 
 

@@ -638,6 +638,13 @@ class FaultProxy:
     def count(self, pattern="", since=0.0):
         return len(self.requests(pattern, since))
 
+    def is_idle(self):
+        """Whether nobody is connected, and nothing that somebody has sent who is gone is still to be looked at."""
+        async def run():
+            return not self.connections
+
+        return self._call(run())
+
     def streams(self, pattern="watch="):
         """The requests whose streams are open and carry something."""
         async def run():
