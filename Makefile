@@ -120,7 +120,7 @@ $(GEN)/gen/%.inc: controller/policies/%.rego Makefile | deps
 	$(Q)expand --initial --tabs=2 $< | xxd -i > $@
 
 # Of cli/, which is no part of the library, a test names what it needs.
-$(OUT)/tests/unit/test_doctor: $(OBJ)/cli/doctor.o $(OBJ)/cli/doctor_report.o
+$(OUT)/tests/unit/test_doctor: $(OBJ)/cli/doctor.o $(OBJ)/cli/doctor_policies.o $(OBJ)/cli/doctor_report.o
 $(OUT)/tests/unit/test_after_apply: $(OBJ)/cli/after_apply.o $(OBJ)/cli/line_diff.o
 $(OUT)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -23,6 +23,10 @@ static const char *arg_system_ns = DEFAULT_SYSTEM_NAMESPACE;
 static const char *arg_output = "table";
 
 static const struct kube_resource nodes = {"", "v1", "nodes", "Node", false};
+static const struct kube_resource policies = {"admissionregistration.k8s.io", "v1", "validatingadmissionpolicies",
+											  "ValidatingAdmissionPolicy", false};
+static const struct kube_resource bindings = {"admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings",
+											  "ValidatingAdmissionPolicyBinding", false};
 static const struct kube_resource access_reviews = {"authorization.k8s.io", "v1", "subjectaccessreviews",
 													"SubjectAccessReview", false};
 
@@ -134,9 +138,10 @@ static void examine_kinds(const struct kube_session *s, struct doctor_report *r)
 		doctor_check_tekton(r, has > 0 ? versions[i - 1] : NULL);
 }
 
-static void examine_profiles(const struct kube_session *s, struct doctor_report *r, const json_t *trial)
+// profiles: NULL where they can't be had.
+static void examine_profiles(const struct kube_session *s, struct doctor_report *r, const json_t *profiles,
+							 const json_t *trial)
 {
-	json_t *profiles = ask_scoped(s, r, &KUBE_CONFIDENTIAL_PROFILES, true);
 	json_t *classes = ask_all(s, r, &KUBE_RUNTIME_CLASSES, NULL, "RuntimeClass");
 	json_t *all_nodes = ask_all(s, r, &nodes, NULL, "RuntimeClass, its nodes");
 	if (profiles != NULL)
@@ -146,9 +151,27 @@ static void examine_profiles(const struct kube_session *s, struct doctor_report 
 		doctor_check_runtime_classes(r, profiles != NULL ? profiles : none, classes, all_nodes);
 		json_decref(none);
 	}
-	json_decref(profiles);
 	json_decref(classes);
 	json_decref(all_nodes);
+}
+
+static void examine_policies(const struct kube_session *s, struct doctor_report *r, const json_t *profiles)
+{
+	struct error err;
+	int has =
+		kube_has_resource(s->client, &policies, &err); // anyone may ask, also where nobody may list what isn't there
+	if (has < 0)
+		doctor_note_failure(r, DOCTOR_POLICIES, NULL, "get /apis/admissionregistration.k8s.io/v1", &err);
+	if (has == 0)
+		doctor_check_policies(r, NULL, NULL, profiles);
+	if (has <= 0)
+		return;
+	json_t *all = ask_all(s, r, &policies, NULL, DOCTOR_POLICIES);
+	json_t *bound = ask_all(s, r, &bindings, NULL, DOCTOR_POLICIES ", its binding");
+	if (all != NULL && bound != NULL)
+		doctor_check_policies(r, all, bound, profiles);
+	json_decref(all);
+	json_decref(bound);
 }
 
 static void examine_webhooks(const struct kube_session *s, struct doctor_report *r)
@@ -277,7 +300,9 @@ static int examine(const struct kube_session *s, struct doctor_report *r, struct
 	examine_kinds(s, r);
 	examine_programs(s, r);
 	examine_webhooks(s, r);
-	examine_profiles(s, r, trial);
+	json_auto_t *profiles = ask_scoped(s, r, &KUBE_CONFIDENTIAL_PROFILES, true);
+	examine_profiles(s, r, profiles, trial);
+	examine_policies(s, r, profiles);
 	doctor_check_trial(r, trial_ns(), trial, &refusal);
 	examine_trustees(s, r);
 	return 0;

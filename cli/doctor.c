@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/doctor_private.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/encode.h"
@@ -30,17 +31,6 @@
 	"coco-webhook writes it where it runs with --tls-secret, and cert-manager or OpenShift's service CA where they " \
 	"are "                                                                                                           \
 	"set up: see its logs, or theirs"
-
-static const char *text(const json_t *object, const char *key)
-{
-	const char *z = json_string_value(json_object_get(object, key));
-	return z != NULL ? z : "";
-}
-
-static const json_t *spec_of(const json_t *object)
-{
-	return json_object_get(object, "spec");
-}
 
 // ---- Versions
 
@@ -111,16 +101,6 @@ void doctor_check_crd(struct doctor_report *r, const char *name, const json_t *c
 }
 
 // ---- RuntimeClasses and their nodes
-
-static const json_t *find_named(const json_t *objects, const char *name)
-{
-	size_t i;
-	const json_t *o;
-	json_array_foreach (objects, i, o)
-		if (strcmp(kube_name(o), name) == 0)
-			return o;
-	return NULL;
-}
 
 static const json_t *condition(const json_t *object, const char *type)
 {
@@ -194,10 +174,8 @@ void doctor_check_runtime_classes(struct doctor_report *r, const json_t *profile
 	json_t *wanted = json_object();
 	size_t i;
 	const json_t *p;
-	json_array_foreach (profiles, i, p) {
-		const char *name = text(spec_of(p), "runtimeClassName");
-		(void)json_object_set_new(wanted, name[0] != '\0' ? name : DEFAULT_RUNTIME_CLASS, json_null());
-	}
+	json_array_foreach (profiles, i, p)
+		(void)json_object_set_new(wanted, class_of(p), json_null());
 	if (json_object_size(wanted) == 0)
 		(void)json_object_set_new(wanted, DEFAULT_RUNTIME_CLASS, json_null());
 	const char *name = NULL;
@@ -485,6 +463,10 @@ static const char *trial_remedy(const char *message)
 	static const struct {
 		const char *says, *remedy;
 	} known[] = {
+		// A pod that the webhook has made confidential, and one that it wasn't asked about.
+		{"its runtimeClassName is \"", ADD_CLASS},
+		{"ValidatingAdmissionPolicy '" POD_POLICY "'",
+		 "the webhook configurations don't send the pod to coco-webhook: " APPLY_BASE},
 		{"x509", "the webhook's certificate isn't of caBundle: " WHO_WRITES_BUNDLE},
 		{"certificate", "the webhook's certificate isn't of caBundle: " WHO_WRITES_BUNDLE},
 		{"no endpoints", "no coco-webhook pod is ready: see its logs"},

@@ -59,6 +59,11 @@ void doctor_check_profiles(struct doctor_report *r, const json_t *profiles, cons
 // configs: all Mutating- or ValidatingWebhookConfigurations, of which ours are told by their webhooks' names.
 void doctor_check_webhooks(struct doctor_report *r, const char *name, const json_t *configs, int64_t now_s)
 	__attribute__((nonnull));
+// policies, bindings: all ValidatingAdmissionPolicies and their bindings; NULL where the API server has no such kind.
+// profiles: NULL where they are not known. All is a warning but a RuntimeClass of a profile whose pods are refused for it.
+void doctor_check_policies(struct doctor_report *r, const json_t *policies, const json_t *bindings,
+						   const json_t *profiles) __attribute__((nonnull(1)));
+#define DOCTOR_POLICIES "admission policy" // what their check is called
 // deployment: NULL where there is none.
 void doctor_check_deployment(struct doctor_report *r, const char *name, const json_t *deployment)
 	__attribute__((nonnull(1, 2)));

@@ -833,11 +833,36 @@ def run_deployments(world):
         equal(code, 200, f"the status of patching {name}'s ({answer})")
 
 
+POLICY = ROOT / "manifests/components/admission-policy/policy.yaml"
+
+
+def serves_policies(world):
+    """Whether the API server has ValidatingAdmissionPolicies, as from Kubernetes 1.30 on."""
+    code, answer = world.cluster.raw("GET", "/apis/admissionregistration.k8s.io/v1")
+    equal(code, 200, "the status of asking for the group")
+    return any(resource["name"] == "validatingadmissionpolicies" for resource in answer["resources"])
+
+
+@contextlib.contextmanager
+def policies(world):
+    """With the admission policies, where the API server has such."""
+    if not serves_policies(world):
+        yield
+        return
+    kubectl = world.cluster.kubectl
+    equal(kubectl("apply", "-f", str(POLICY))[0], 0, "the status of applying the policies")
+    try:
+        yield
+    finally:
+        kubectl("delete", "-f", str(POLICY))
+
+
 @test("cocopipe doctor finds a healthy cluster healthy")
 def _(world):
     run_deployments(world)
-    with node(world):
+    with node(world), policies(world):
         status, checks = doctor(world)
+        table_status, out, _ = cocopipe(world, "doctor", "-n", "plain")
     bad = {name: found for name, found in checks.items() if found[0] not in ("ok", "skipped")}
     equal((status, list(bad)), (0, []), "what the doctor finds")
     equal(checks["Deployment coco-webhook"][1], "2 of 2 replicas are ready", "the webhook's Deployment")
@@ -847,9 +872,12 @@ def _(world):
           "the RuntimeClass")
     trial = "is made confidential: RuntimeClass kata-cc, VM of 4096 MiB"
     equal(checks[TRIAL], ("ok", trial), "the trial")
-    with node(world):
-        status, out, _ = cocopipe(world, "doctor", "-n", "plain")
-    equal((status, out.split()[:3]), (0, ["STATUS", "CHECK", "WHAT"]), "the table's status and head")
+    if serves_policies(world):
+        for name in ("coco-pipelines", "coco-pipelines-debug", "coco-pipelines-configurations"):
+            equal(checks[f"admission policy {name}"], ("ok", "is there, and denies"), name)
+    else:
+        equal(checks["admission policy"][0], "skipped", "policies of an API server that has none")
+    equal((table_status, out.split()[:3]), (0, ["STATUS", "CHECK", "WHAT"]), "the table's status and head")
     told = [line for line in out.splitlines() if line.startswith(("ok ", "warning ", "skipped "))]
     check(len(told) >= len(checks) and "\033" not in out, f"the table has {len(told)} lines of {len(checks)}: {out}")
     check("0 failed, " in out.splitlines()[-1], f"the sum: {out.splitlines()[-1]}")
@@ -921,6 +949,8 @@ def _(world):
     status, out, _ = cocopipe(world, "doctor", "-n", "plain")
     equal(status, 1, "the status without a node")
     shown, got = (re.sub(" +", " ", text) for text in (shown, "\n".join(line.strip() for line in out.strip().splitlines())))
+    if serves_policies(world):  # the page shows one that doesn't
+        shown, got = (re.sub(r"^\w+ admission policy .*\n(> .*\n)?", "", text, flags=re.M) for text in (shown, got))
     check(re.fullmatch(".*".join(map(re.escape, shown.split("…"))), got, re.S), f"prints\n{out}\n  shown\n{shown}")
 
 

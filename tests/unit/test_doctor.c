@@ -38,6 +38,12 @@ static void classes(struct doctor_report *r, const json_t *both)
 								 json_object_get(both, "nodes"));
 }
 
+static void policies(struct doctor_report *r, const json_t *all)
+{
+	doctor_check_policies(r, json_object_get(all, "policies"), json_object_get(all, "bindings"),
+						  json_object_get(all, "profiles"));
+}
+
 static void deployment(struct doctor_report *r, const json_t *object)
 {
 	doctor_check_deployment(r, "coco-webhook", json_is_null(object) ? NULL : object);
@@ -158,6 +164,42 @@ static void webhooks_late(struct doctor_report *r, const json_t *configs)
 #define OURS "labelled.mutate." NAME_GROUP
 #define IMAGE(name) \
 	"{spec: {replicas: 2, template: {spec: {containers: [{image: '" name "'}]}}}, status: {readyReplicas: 2}}"
+#define CHECKED "admission policy "
+#define PODS CHECKED "coco-pipelines|"
+#define POLICY(name, spec) "{metadata: {name: coco-pipelines" name "}, spec: {" spec "}}"
+#define BINDING(name, spec) "{metadata: {name: b}, spec: {policyName: coco-pipelines" name ", " spec "}}"
+#define DENY "validationActions: [Audit, Deny]"
+#define KNOWS(list) "variables: [{name: marked, expression: 'true'}, {name: runtimeClasses, expression: " list "}]"
+#define LIST "\"['kata-cc', 'kata-remote']\""
+// What else there is but that for pods, as it should be.
+#define OTHERS POLICY("-debug", "") ", " POLICY("-configurations", "failurePolicy: Fail")
+#define OTHER_BINDINGS BINDING("-debug", DENY) ", " BINDING("-configurations", DENY)
+#define POLICIES(policy, binding, profiles) \
+	"{policies: [" policy ", " OTHERS "], bindings: [" OTHER_BINDINGS binding "], profiles: " profiles "}"
+// The policy for pods with these classes, and profiles.
+#define WITH_CLASSES(list, profiles) POLICIES(POLICY("", KNOWS(list)), ", " BINDING("", DENY), profiles)
+#define BOUND(binding) POLICIES(POLICY("", KNOWS(LIST)), ", " binding, "[]")
+#define CLASS_PROFILE(spec) "[" OBJECT("p", "spec: {" spec "}") "]"
+#define DENIES "|is there, and denies\n"
+#define OTHERS_DENY "ok|" CHECKED "coco-pipelines-debug" DENIES "ok|" CHECKED "coco-pipelines-configurations" DENIES
+#define ALL_DENY "ok|" CHECKED "coco-pipelines" DENIES OTHERS_DENY
+#define UNREADABLE                                                                                       \
+	"not checked|" PODS "its variable runtimeClasses can't be read, *; write it as quoted names alone: " \
+	"*\n" OTHERS_DENY
+#define LOST "labelled pods run unprotected once the webhook's configurations are gone"
+#define WARNS                                                                                   \
+	"warning|" PODS "its binding b has no validationActions Deny, so it refuses nothing: " LOST \
+	"; set validationActions: [[]Deny, Audit] of the binding\n"
+#define NARROWED                                                                                             \
+	"warning|" PODS "its binding b has matchResources, so it judges only what they name: of all else, " LOST \
+	"; take matchResources out of the binding\n"
+#define ADD                                                                                                       \
+	"if its VMs are confidential, add it to variable runtimeClasses of ValidatingAdmissionPolicy coco-pipelines " \
+	"(Helm: admissionPolicy.runtimeClasses); if not, take it out of the profile\n"
+#define UNKNOWN(class, profile)                                                          \
+	"failed|" PODS "doesn't know RuntimeClass " class " of ConfidentialProfile " profile \
+													  ", so it refuses pods of that class; " ADD
+#define APPLY "; kubectl apply -f manifests/components/admission-policy/policy.yaml (Helm: admissionPolicy.enabled)\n"
 #define ALL_READY "ok|Deployment coco-webhook|2 of 2 replicas are ready\n"
 #define REPLICAS(wanted, ready) "{spec: {replicas: " wanted "}, status: {readyReplicas: " ready "}}"
 #define LEASE(holder, renewed) "{spec: {holderIdentity: " holder ", renewTime: '" renewed "'}}"
@@ -302,6 +344,88 @@ static struct doctor_case {
 	{"webhooks: may fail open for updates", webhooks, "[{webhooks: [" HOOK(OURS, "Ignore", "", "UPDATE") "]}]",
 	 THERE "ok|caBundle " OURS "|*\n"},
 
+	{"policies: an API server that has none", policies, "{profiles: []}",
+	 "skipped|admission policy|the API server has none before Kubernetes 1.30: nothing stands behind the *\n"},
+	{"policies: none", policies, "{policies: [], bindings: []}",
+	 "warning|admission policy|none of coco-pipelines is there: " LOST APPLY},
+	{"policies: only others", policies, "{policies: [{metadata: {name: other}}], bindings: []}",
+	 "warning|admission policy|none of coco-pipelines is there: " LOST APPLY},
+	{"policies: one is missing", policies, "{policies: [" OTHERS "], bindings: [" OTHER_BINDINGS "]}",
+	 "warning|" PODS "is not there: " LOST APPLY OTHERS_DENY},
+	{"policies: good", policies, WITH_CLASSES(LIST, "[]"), ALL_DENY},
+	{"policies: profiles can't be read", policies,
+	 "{policies: [" POLICY("", "") ", " OTHERS "], bindings: [" OTHER_BINDINGS ", " BINDING("", DENY) "]}", ALL_DENY},
+	{"policies: fails open", policies,
+	 POLICIES(POLICY("", "failurePolicy: Ignore, " KNOWS(LIST)), ", " BINDING("", DENY), "[]"),
+	 "warning|" PODS "failurePolicy is Ignore, so what it can't judge passes: then " LOST
+	 "; set failurePolicy: Fail\n" OTHERS_DENY},
+
+	{"bindings: none", policies, POLICIES(POLICY("", KNOWS(LIST)), "", "[]"),
+	 "warning|" PODS "has no binding, so it judges nothing: " LOST APPLY OTHERS_DENY},
+	{"bindings: only warns", policies, BOUND(BINDING("", "validationActions: [Warn]")), WARNS OTHERS_DENY},
+	{"bindings: no actions", policies, BOUND(BINDING("", "paramRef: {}")), WARNS OTHERS_DENY},
+	{"bindings: another one that denies is enough", policies,
+	 BOUND(BINDING("", "validationActions: [Warn]") ", " BINDING("", DENY) ", " BINDING(
+		 "", DENY ", matchResources: {objectSelector: {matchLabels: {a: b}}}")),
+	 ALL_DENY},
+	{"bindings: selectors that are empty", policies,
+	 BOUND(BINDING("", DENY ", matchResources: {namespaceSelector: {}, objectSelector: {}, resourceRules: []}")),
+	 ALL_DENY},
+	{"bindings: some namespaces", policies,
+	 BOUND(BINDING("", DENY ", matchResources: {namespaceSelector: {matchLabels: {a: b}}}")), NARROWED OTHERS_DENY},
+	{"bindings: some pods", policies,
+	 BOUND(BINDING("", DENY ", matchResources: {objectSelector: {matchExpressions: [{key: a, operator: Exists}]}}")),
+	 NARROWED OTHERS_DENY},
+	{"bindings: some resources", policies, BOUND(BINDING("", DENY ", matchResources: {resourceRules: [{}]}")),
+	 NARROWED OTHERS_DENY},
+	{"bindings: all but some resources", policies,
+	 BOUND(BINDING("", DENY ", matchResources: {excludeResourceRules: [{}]}")), NARROWED OTHERS_DENY},
+
+	{"policy's classes: those of profiles", policies,
+	 WITH_CLASSES(LIST, CLASS_PROFILE("runtimeClassName: kata-remote, allowedRuntimeClasses: [kata-cc]")), ALL_DENY},
+	{"policy's classes: a profile's class is not among them", policies,
+	 WITH_CLASSES(LIST, CLASS_PROFILE("runtimeClassName: kata")), UNKNOWN("kata", "a/p") OTHERS_DENY},
+	{"policy's classes: an allowed class is not among them", policies,
+	 WITH_CLASSES(LIST, CLASS_PROFILE("allowedRuntimeClasses: [kata-cc, kata.x, 1]")),
+	 UNKNOWN("kata.x", "a/p") OTHERS_DENY},
+	{"policy's classes: the default is not among them", policies,
+	 WITH_CLASSES("\"['kata-remote']\"", CLASS_PROFILE("")), UNKNOWN("kata-cc", "a/p") OTHERS_DENY},
+	{"policy's classes: each is told once", policies,
+	 WITH_CLASSES("'[]'", "[" OBJECT("p", "") ", " OBJECT("q", "spec: {allowedRuntimeClasses: [kata-cc, b]}") "]"),
+	 UNKNOWN("kata-cc", "a/p") UNKNOWN("b", "a/q") OTHERS_DENY},
+	{"policy's classes: of a policy that refuses nothing", policies,
+	 POLICIES(POLICY("", KNOWS(LIST)), ", " BINDING("", "validationActions: [Audit]"),
+			  CLASS_PROFILE("runtimeClassName: a")),
+	 WARNS OTHERS_DENY},
+	{"policy's classes: however they are written", policies,
+	 WITH_CLASSES("\" [\\n\\t\\\"kata-a.b\\\" ,'kata-cc',\\r\\n ] \"", CLASS_PROFILE("runtimeClassName: kata-a.b")),
+	 ALL_DENY},
+	{"policy's classes: no such variable", policies,
+	 POLICIES(POLICY("", "variables: [{name: a, expression: '[]'}]"), ", " BINDING("", DENY), "[]"), UNREADABLE},
+	{"policy's classes: another expression", policies, WITH_CLASSES("\"['kata-cc'] + ['b']\"", "[]"), UNREADABLE},
+	{"policy's classes: no list", policies, WITH_CLASSES("\"'kata-cc'\"", "[]"), UNREADABLE},
+	{"policy's classes: a list without an end", policies, WITH_CLASSES("\"['kata-cc',\"", "[]"), UNREADABLE},
+	{"policy's classes: a name without an end", policies, WITH_CLASSES("\"['kata-cc]\"", "[]"), UNREADABLE},
+	{"policy's classes: two names without a comma", policies, WITH_CLASSES("\"['kata-cc' 'b']\"", "[]"), UNREADABLE},
+	{"policy's classes: other quotes", policies, WITH_CLASSES("\"['kata-cc\\\"]\"", "[]"), UNREADABLE},
+	{"policy's classes: an escape", policies, WITH_CLASSES("\"['kata\\\\u002dcc']\"", "[]"), UNREADABLE},
+	{"policy's classes: an empty name", policies, WITH_CLASSES("\"['']\"", "[]"), UNREADABLE},
+	{"policy's classes: no text", policies, WITH_CLASSES("1", "[]"), UNREADABLE},
+
+	{"policies: doubtful expressions", policies,
+	 "{policies: [{metadata: {name: coco-pipelines}, spec: {" KNOWS(
+		 LIST) "}, status: {typeChecking: {expressionWarnings: "
+			   "[{fieldRef: 'spec.validations[0].expression', warning: \"v1, Kind=Pod: ERROR: no field 'x'\\n | "
+			   "object.x\"}, "
+			   "{fieldRef: b}]}}}, " OTHERS "], bindings: [" OTHER_BINDINGS ", " BINDING("", DENY) "]}",
+	 "warning|" PODS
+	 "the API server doubts its spec.validations[[]0].expression: v1, Kind=Pod: ERROR: no field 'x'; use "
+	 "the manifests of a release that was tested with this one\n" OTHERS_DENY},
+	{"policies: no doubts", policies,
+	 "{policies: [{metadata: {name: coco-pipelines}, spec: {" KNOWS(
+		 LIST) "}, status: {typeChecking: {}}}, " OTHERS "], bindings: [" OTHER_BINDINGS ", " BINDING("", DENY) "]}",
+	 ALL_DENY},
+
 	{"deployment: none", deployment, "null",
 	 "failed|Deployment coco-webhook|is not there; apply the manifests (manifests/overlays), or say "
 	 "--system-namespace\n"},
@@ -364,6 +488,16 @@ static struct doctor_case {
 	 "|you may not create pods in namespace team-a; name a namespace with -n where you may create pods\n"},
 	{"trial: no namespace", trial, "'namespaces \"x\" not found'",
 	 "failed|" TRIAL "|*; name a namespace that is there, *\n"},
+	{"trial: refused by the policy, unseen by the webhook", trial,
+	 "\"ValidatingAdmissionPolicy 'coco-pipelines' with binding 'b' denied request: the pod is to be confidential and "
+	 "its "
+	 "runtimeClassName is not set, not one of kata-cc\"",
+	 "failed|" TRIAL "|*; the webhook configurations don't send the pod to coco-webhook: apply the *\n"},
+	{"trial: refused by the policy for its class", trial,
+	 "\"ValidatingAdmissionPolicy 'coco-pipelines' with binding 'b' denied request: the pod is to be confidential and "
+	 "its "
+	 "runtimeClassName is \\\"certificate\\\", not one of kata-cc\"",
+	 "failed|" TRIAL "|*; " ADD},
 	{"trial: something else", trial, "'exceeded quota'", "failed|" TRIAL "|exceeded quota; see the message\n"},
 };
 
@@ -443,11 +577,32 @@ static void test_trial_pod(void **state)
 	json_decref(pod);
 }
 
+// A list of names that goes on for 20 KiB.
+static void test_long_list(void **state)
+{
+	(void)state;
+	CLEANUP_BUF struct buf list = BUF_INIT((size_t)64 * 1024);
+	buf_addz(&list, "['kata-cc'");
+	while (list.n < (size_t)20 * 1024)
+		buf_addz(&list, ", 'kata-remote'");
+	buf_addz(&list, "]");
+	json_t *all = yaml_tree(WITH_CLASSES(LIST, "[]"));
+	json_t *policy = json_array_get(json_object_get(all, "policies"), 0);
+	json_t *variables = json_object_get(json_object_get(policy, "spec"), "variables");
+	(void)json_object_set_new(json_array_get(variables, 1), "expression", json_string(buf_z(&list)));
+	CLEANUP_DOCTOR_REPORT struct doctor_report report = {0};
+	policies(&report, all);
+	json_decref(all);
+	assert_int_equal(report.v[0].status, DOCTOR_UNCHECKED);
+	assert_non_null(strstr(report.v[0].result, "its variable runtimeClasses can't be read"));
+}
+
 int main(void)
 {
 	struct tests t = {0};
 	ADD_TABLE(&t, cases, test_case);
 	tests_add(&t, "the pod of the trial is labelled, and has a name made for it", test_trial_pod, NULL);
+	tests_add(&t, "policy's classes: a list that is too long", test_long_list, NULL);
 	tests_add(&t, "the table: columns, remedies, colours, the sum", test_table, NULL);
 	tests_add(&t, "the JSON", test_json, NULL);
 	return tests_run("doctor", &t);
