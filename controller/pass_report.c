@@ -102,11 +102,21 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 	return 0;
 }
 
-// For metrics. object: has the status.
-static void note_ready(struct pass *p, const json_t *object)
+static bool says(const json_t *object, const char *type)
 {
-	trustee_metrics_told(p->t, p->state, json_text_is(status_condition(object, "Ready"), "status", "True"),
-						 p->not_after_s);
+	return json_text_is(status_condition(object, type), "status", "True");
+}
+
+// For metrics. object: has the status.
+static void note_status(struct pass *p, const json_t *object)
+{
+	const struct trustee_told told = {
+		.known = true,
+		.ready = says(object, "Ready"),
+		.synced = says(object, "ResourcesSynced"),
+		.not_after_s = p->not_after_s,
+	};
+	trustee_metrics_told(p->t, p->state, &told);
 }
 
 // tell: it is the one that the pass is about.
@@ -123,13 +133,13 @@ static int report(struct pass *p, const struct kube_resource *res, const json_t 
 	json_t *status = trustee_status(&in);
 	if (status == NULL) {
 		if (tell)
-			note_ready(p, object);
+			note_status(p, object);
 		return 0;
 	}
 	int rc = write_status(p, res, object, status, err);
 	if (rc == 0 && tell) {
 		json_auto_t *after = json_pack("{s:O}", "status", status);
-		note_ready(p, after);
+		note_status(p, after);
 		tell_ready(p, object, after, starting);
 	}
 	json_decref(status);

@@ -20,12 +20,10 @@ void trustee_metrics_remove(struct trustees *t)
 	live_remove(&all, &t->live);
 }
 
-void trustee_metrics_told(struct trustees *t, struct trustee_state *state, bool ready, int64_t not_after_s)
+void trustee_metrics_told(struct trustees *t, struct trustee_state *state, const struct trustee_told *told)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	state->told.known = true;
-	state->told.ready = ready;
-	state->told.not_after_s = not_after_s;
+	state->told = *told;
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
@@ -39,32 +37,53 @@ static char *labels_of(const char *key)
 					 config ? KUBE_KBS_CONFIGS.kind : KUBE_TRUSTEE_CONFIGS.kind, (int)(name - 1 - ns), ns, name);
 }
 
-typedef bool (*write_fn)(struct buf *out, const struct trustee_state *s);
+#define NO_VALUE (-1)
 
-static bool write_ready(struct buf *out, const struct trustee_state *s)
+static int64_t ready(const struct trustee_told *told)
 {
-	CLEANUP_FREE char *labels = labels_of(s->key);
-	metric_write_value(out, "coco_trustee_ready", labels, s->told.ready ? 1 : 0);
-	return true;
+	return told->ready ? 1 : 0;
 }
 
-static bool write_not_after(struct buf *out, const struct trustee_state *s)
+static int64_t synced(const struct trustee_told *told)
 {
-	if (s->told.not_after_s == 0)
+	return told->synced ? 1 : 0;
+}
+
+static int64_t not_after(const struct trustee_told *told)
+{
+	return told->not_after_s != 0 ? told->not_after_s : NO_VALUE;
+}
+
+// One series for each Trustee.
+static const struct gauge {
+	const char *name, *help;
+	int64_t (*value)(const struct trustee_told *told); // NO_VALUE: this one has none
+} GAUGES[] = {
+	{"coco_trustee_ready", "1 where condition Ready of its status is True.", ready},
+	{"coco_trustee_resources_synced", "1 where condition ResourcesSynced of its status is True.", synced},
+	{"coco_trustee_certificate_not_after_timestamp_seconds", "When the HTTPS certificate of a Trustee expires.",
+	 not_after},
+};
+
+static bool write_of(struct buf *out, const struct gauge *gauge, const struct trustee_state *s)
+{
+	const int64_t value = s->told.known ? gauge->value(&s->told) : NO_VALUE;
+	if (value == NO_VALUE)
 		return false;
 	CLEANUP_FREE char *labels = labels_of(s->key);
-	metric_write_value(out, "coco_trustee_certificate_not_after_timestamp_seconds", labels, s->told.not_after_s);
+	metric_write_value(out, gauge->name, labels, value);
 	return true;
 }
 
-static void write_each(struct buf *out, write_fn write)
+static void write_each(struct buf *out, const struct gauge *gauge)
 {
 	size_t n = 0;
+	metric_write_head(out, gauge->name, gauge->help, METRIC_GAUGE);
 	for (const struct live *at = all.first; at != NULL; at = at->next) {
 		struct trustees *t = at->object;
 		(void)pthread_mutex_lock(&t->lock);
 		for (size_t i = 0; i < t->nstates && n < TRUSTEE_SERIES_MAX; i++)
-			if (t->states[i]->told.known && write(out, t->states[i]))
+			if (write_of(out, gauge, t->states[i]))
 				n++;
 		(void)pthread_mutex_unlock(&t->lock);
 	}
@@ -93,10 +112,7 @@ void trustees_write_metrics(struct buf *out)
 {
 	(void)pthread_mutex_lock(&all.lock);
 	write_counts(out);
-	metric_write_head(out, "coco_trustee_ready", "1 where condition Ready of its status is True.", METRIC_GAUGE);
-	write_each(out, write_ready);
-	metric_write_head(out, "coco_trustee_certificate_not_after_timestamp_seconds",
-					  "When the HTTPS certificate of a Trustee expires.", METRIC_GAUGE);
-	write_each(out, write_not_after);
+	for (size_t i = 0; i < sizeof(GAUGES) / sizeof(GAUGES[0]); i++)
+		write_each(out, &GAUGES[i]);
 	(void)pthread_mutex_unlock(&all.lock);
 }

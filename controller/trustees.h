@@ -41,7 +41,7 @@ void trustees_look_at_bindings(struct trustees *t) __attribute__((nonnull));
 // Whether a pass was made since this was asked last.
 bool trustees_have_worked(struct trustees *t) __attribute__((nonnull));
 // Of each that is tended, while this replica leads: coco_trustees{state}, and of at most TRUSTEE_SERIES_MAX by name
-// coco_trustee_ready and coco_trustee_certificate_not_after_timestamp_seconds{kind,trustee_namespace,trustee}.
+// coco_trustee_ready, _resources_synced and _certificate_not_after_timestamp_seconds{kind,trustee_namespace,trustee}.
 #define TRUSTEE_SERIES_MAX 200
 void trustees_write_metrics(struct buf *out) __attribute__((nonnull));
 // reconcile_fn; ctx is a struct trustees.

@@ -13,6 +13,13 @@
 
 #define VERSION_MAX (2 * DIGEST_MAX + 1)
 
+// What the last status says, for metrics.
+struct trustee_told {
+	bool known; // there is one
+	bool ready, synced;
+	int64_t not_after_s; // 0: there is no certificate
+};
+
 // What the last pass over a key left. Only the worker that has the key touches it, but for what the lock is for.
 struct trustee_state {
 	char *key;
@@ -30,11 +37,8 @@ struct trustee_state {
 	unsigned refusals;      // passes in a row in which something was refused
 	json_t *reads;          // "Kind/name" of the Secrets and ConfigMaps that count; with the lock
 	bool bindings;          // with the lock
-	// As the last status says, for metrics; with the lock.
-	struct {
-		bool known, ready;
-		int64_t not_after_s; // 0: there is no certificate
-	} told;
+	// With the lock.
+	struct trustee_told told;
 };
 
 struct trustees {
@@ -51,7 +55,7 @@ struct trustees {
 };
 
 // A status was written, or is right as it is.
-void trustee_metrics_told(struct trustees *t, struct trustee_state *state, bool ready, int64_t not_after_s)
+void trustee_metrics_told(struct trustees *t, struct trustee_state *state, const struct trustee_told *told)
 	__attribute__((nonnull));
 // From trustees_write_metrics on t counts, until its stop.
 void trustee_metrics_add(struct trustees *t) __attribute__((nonnull));

@@ -167,9 +167,10 @@ def _(world):
     equal(world.webhook.metric("coco_ready"), 1, "coco_ready")
 
 
-def tells_of(world, ns, ready):
+def gauge(world, ns, what):
+    """A gauge of Trustee t, -1 where it isn't there."""
     labels = f'kind="TrusteeConfig",trustee_namespace="{ns}",trustee="t"'
-    return world.leader().metric(f"coco_trustee_ready{{{labels}}}", -1) == ready
+    return world.leader().metric(f"coco_trustee_{what}{{{labels}}}", -1)
 
 
 @test("metrics: a Trustee comes, is repaired, and goes")
@@ -178,7 +179,7 @@ def _(world):
     world.apply(trustee("trusted", profileType="Permissive"))
     world.ready("trusted")
     leader = world.leader()
-    world.cluster.wait_for(lambda: tells_of(world, "trusted", 1), "the metric says that it is ready")
+    world.cluster.wait_for(lambda: gauge(world, "trusted", "ready") == 1, "the metric says that it is ready")
     equal(leader.metric('coco_trustees{state="ready"}'), 1, "Trustees that are ready")
     check(leader.metric('coco_writes_total{kind="Deployment",verb="apply"}') >= 1, "the Deployment's write isn't counted")
     world.delete("Service", "trusted", "kbs-service")
@@ -186,8 +187,22 @@ def _(world):
     world.cluster.wait_for(lambda: leader.metric(repaired, 0) == 1, "the repair is counted")
     text = world.texts()["controller"]
     world.delete("TrusteeConfig", "trusted", "t")
-    world.cluster.wait_for(lambda: tells_of(world, "trusted", -1), "the metric is gone with it")
+    world.cluster.wait_for(lambda: gauge(world, "trusted", "ready") == -1, "the metric is gone with it")
     world.controller_text = text
+
+
+@test("metrics: a Trustee whose objects aren't as rendered is ready, and not in sync until they are")
+def _(world):
+    ns = world.namespace("drifted")
+    world.apply(trustee(ns, profileType="Permissive", driftPolicy="Warn"))
+    world.ready(ns)
+    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that all is as rendered")
+    world.patch("ConfigMap", ns, "t-resource-policy", {"data": {"resource-policy.rego": "edited"}}, manager="someone")
+    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 0, "the metric says that something isn't")
+    equal(gauge(world, ns, "ready"), 1, "that it is ready")
+    world.apply(trustee(ns, profileType="Permissive"))
+    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that it was taken back")
+    world.delete("TrusteeConfig", ns, "t")
 
 
 @test("metrics: Prometheus' own reader takes them")
@@ -198,11 +213,11 @@ def _(world):
 
 @test("metrics: the tables of docs/observability.md are what the programs say")
 def _(world):
-    told, found = documented(), served(world)
+    page, found = documented(), served(world)
     seen = read(world.controller_text)
-    equal(sorted(told.keys() ^ found.keys()), [], "metrics that only one of them has")
+    equal(sorted(page.keys() ^ found.keys()), [], "metrics that only one of them has")
     for name, (family, program) in found.items():
-        known, known_program = told[name]
+        known, known_program = page[name]
         equal((known.kind, known.help, known_program), (family.kind, family.help, program), name)
         labels = family.labels if family.labels is not None else seen[name].labels if name in seen else None
         if labels is not None:

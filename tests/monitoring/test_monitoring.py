@@ -88,6 +88,7 @@ FIRES = [
      | rising("controller_runtime_reconcile_total", f'{C},controller="trustee",result="success"', 5, 60), 20, 10),
     ("CocoWorkerStuck", {f'workqueue_longest_running_processor_seconds{{{C},name="trustee"}}': "0+60x60"}, 18, 13),
     ("CocoTrusteeNotReady", {f'coco_trustee_ready{{{C},kind="TrusteeConfig",trustee_namespace="a",trustee="t"}}': "1x5 0x60"}, 23, 18),
+    ("CocoTrusteeNotSynced", {f'coco_trustee_resources_synced{{{C},kind="TrusteeConfig",trustee_namespace="a",trustee="t"}}': "1x5 0x120"}, 68, 63),
     ("CocoTrusteeCertificateExpiring",
      {f'coco_trustee_certificate_not_after_timestamp_seconds{{{C},kind="TrusteeConfig",trustee_namespace="a",trustee="t"}}':
       f"{6 * DAY}x120"}, 65, 50),
@@ -111,13 +112,14 @@ QUIET = [
         f'coco_watches_open{{{W},kind="Namespace"}}': "1x9 0 1x9 0 1x160",
         f'rest_client_requests_total{{{W},code="200",method="GET",host="h"}}': "0+1x180",
     } | slow(0.1)),
-    ("a good day of two controllers", {
+    ("a good day of two controllers and a Trustee", {
         f"up{{{C}}}": "1x180", f"coco_ready{{{C}}}": "1x180",
         f'leader_election_master_status{{{C},name="coco-controller"}}': "1x180",
         'leader_election_master_status{job="coco-controller",instance="d",name="coco-controller"}': "0x180",
         f'controller_runtime_reconcile_total{{{C},controller="trustee",result="success"}}': "0+9x180",
         f'controller_runtime_reconcile_errors_total{{{C},controller="trustee"}}': "0+1x180",
         f'coco_trustee_ready{{{C},kind="TrusteeConfig",trustee_namespace="a",trustee="t"}}': "0x5 1x175",
+        f'coco_trustee_resources_synced{{{C},kind="TrusteeConfig",trustee_namespace="a",trustee="t"}}': "0x5 1x20 0x50 1x100",
         f'coco_repairs_total{{{C},kind="Service"}}': "0x60 3x120",
         f'coco_writes_total{{{C},kind="Deployment",verb="apply"}}': "0x30 300x150",
         f'workqueue_longest_running_processor_seconds{{{C},name="trustee"}}': "2x180",
