@@ -27,8 +27,24 @@ RUNBOOKS = ROOT / "docs/runbooks"
 MONITORED = built(ROOT / "manifests/overlays/monitored")
 PROGRAMS = ("coco-webhook", "coco-controller")
 OTHERS = {"up", "ALERTS"}  # metrics that are Prometheus' own
+# What a KBS says of guests, with labels of its own: kbs/src/prometheus/mod.rs of Trustee v0.21.0, and the same since v0.15.0.
+KBS = {
+    "kbs_attestation_errors_total": set(),
+    "kbs_attestation_failures_total": {"tee_type"},
+    "kbs_attestation_requests_total": set(),
+    "kbs_attestation_successes_total": {"tee_type"},
+    "kbs_auth_errors_total": set(),
+    "kbs_auth_requests_total": set(),
+    "kbs_auth_successes_total": set(),
+    "kbs_policy_approvals_total": set(),
+    "kbs_policy_errors_total": set(),
+    "kbs_policy_evaluations_total": set(),
+    "kbs_policy_violations_total": set(),
+}
+KBS_SCRAPED = {"namespace", "service"}  # labels that the scrape adds, and that tell Trustees apart
 DAY = 86400
 W, C = 'job="coco-webhook",instance="w"', 'job="coco-controller",instance="c"'
+K = 'namespace="a",service="kbs-service",pod="p",job="kbs-service"'
 
 
 def of_kind(kind):
@@ -57,6 +73,16 @@ def slow(bound):
     name, labels = "controller_runtime_webhook_latency_seconds_bucket", f'{W},webhook="/mutate-pods"'
     counts = [(le, "0+0x30" if float(le) < bound else "0+60x30") for le in ("0.1", "1", "2.5", "5", "+Inf")]
     return {f'{name}{{{labels},le="{le}"}}': values for le, values in counts}
+
+
+def of_kbs(**values):
+    """A KBS whose counters of trouble do this, and are 0 else; failures have no series before the first one."""
+    troubles = ("attestation_errors", "auth_errors", "policy_errors", "policy_violations")
+    counts = {f"kbs_{name}_total{{{K}}}": "0x180" for name in troubles}
+    for name, value in values.items():
+        labels = f'{K},tee_type="snp"' if name == "attestation_failures" else K
+        counts[f"kbs_{name}_total{{{labels}}}"] = value
+    return counts
 
 
 def quiet_day_then(each_minute):
@@ -94,6 +120,12 @@ FIRES = [
       f"{6 * DAY}x120"}, 65, 50),
     ("CocoDriftRepairedOften", rising("coco_repairs_total", f'{C},kind="Service"', 1, 60), 20, 5),
     ("CocoWriteStorm", rising("coco_writes_total", f'{C},kind="Deployment",verb="apply"', 120, 90), 40, 25),
+    ("CocoKbsAttestationFailing", of_kbs(attestation_failures="_x5 1+1x90"), 25, 20),
+    ("CocoKbsAttestationFailing", of_kbs(attestation_errors="0x5 0+1x90"), 25, 20),
+    # A guest that the kubelet starts again, ever more rarely.
+    ("CocoKbsAttestationFailing", of_kbs(auth_errors="0x5 5x8 10x8 15x8 20x60"), 25, 18),
+    ("CocoKbsPolicyViolations", of_kbs(policy_violations="0x5 2x60"), 7, 4),
+    ("CocoKbsPolicyFailing", of_kbs(policy_errors="0x5 2x60"), 7, 4),
 ]  # fmt: skip
 # What is in order must not alarm anybody, however long it goes on.
 QUIET = [
@@ -123,7 +155,8 @@ QUIET = [
         f'coco_repairs_total{{{C},kind="Service"}}': "0x60 3x120",
         f'coco_writes_total{{{C},kind="Deployment",verb="apply"}}': "0x30 300x150",
         f'workqueue_longest_running_processor_seconds{{{C},name="trustee"}}': "2x180",
-    }),
+        # A guest that fails now and then; others don't.
+    } | of_kbs(attestation_failures="_x60 5x59 10x60", attestation_errors="0x30 1x150", attestation_requests="0+9x180")),
 ]  # fmt: skip
 
 
@@ -197,7 +230,8 @@ def _():
         equal(sorted(annotations), ["description", "runbook_url", "summary"], f"{name}'s annotations")
         equal(annotations["runbook_url"], f"docs/runbooks/{name}.md", f"{name}'s page")
         check(rule["labels"]["severity"] in ("critical", "warning"), f"{name}'s severity")
-        check(f'job="{program}"' in rule["expr"], f"{name} doesn't say whose metrics it reads")
+        of_kbs_alone = used_in(rule["expr"]) <= KBS.keys()
+        check(of_kbs_alone or f'job="{program}"' in rule["expr"], f"{name} doesn't say whose metrics it reads")
     names = {rule["alert"] for _, rule in ALERTS}
     equal(sorted({page.stem for page in RUNBOOKS.glob("*.md")} ^ names), [], "pages without alerts, and alerts without pages")
     listed = re.findall(r"^\| \[(Coco\w+)\]\(runbooks/(Coco\w+)\.md\)", (ROOT / "docs/observability.md").read_text(), re.M)
@@ -213,13 +247,13 @@ def _():
 
 def unknown(expression):
     known = documented()
-    return {name for name in used_in(expression) if base_of(name, known) not in known.keys() | OTHERS}
+    return {name for name in used_in(expression) if base_of(name, known) not in known.keys() | OTHERS | KBS.keys()}
 
 
 @test("alerts, pages and dashboard read metrics that there are, by labels that they have")
 def _():
     known = documented()
-    labels = set().union(*(family.labels for family, _ in known.values())) | {"job", "instance", "le"}
+    labels = set().union(*(family.labels for family, _ in known.values())) | {"job", "instance", "le"} | KBS_SCRAPED
     queries = [(rule["alert"], rule["expr"]) for _, rule in ALERTS]
     queries += [(panel["title"], t["expr"]) for panel in PANELS for t in panel.get("targets", [])]
     check(len(queries) > 50, f"only {len(queries)} queries")
@@ -229,8 +263,22 @@ def _():
         matched = re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)\s*\"", query)
         equal({label.strip() for label in [*grouped, *matched]} - labels, set(), f"{what} goes by labels that there are not")
     for page in RUNBOOKS.glob("*.md"):
-        named = re.findall(r"`((?:coco|controller_runtime|workqueue|rest_client|leader_election)_[a-z_]+)", page.read_text())
-        equal({n for n in named if base_of(n, known) not in known}, set(), f"metrics that {page.name} names")
+        named = re.findall(r"`((?:coco|kbs|controller_runtime|workqueue|rest_client|leader_election)_[a-z_]+)", page.read_text())
+        equal({n for n in named if base_of(n, known) not in known.keys() | KBS.keys()}, set(), f"metrics that {page.name} names")
+
+
+@test("alerts on a KBS tell Trustees apart, and the page tells what they read")
+def _():
+    read = {}
+    for program, rule in ALERTS:
+        used = used_in(rule["expr"]) & KBS.keys()
+        if not used:
+            continue
+        read |= {name: KBS[name] for name in used}
+        equal(program, "coco-controller", f"where {rule['alert']} is")
+        equal(re.findall(r"\bby \(([^)]*)\)", rule["expr"]), ["namespace, service"], f"what {rule['alert']} goes by")
+    rows = re.findall(r"^\| `(kbs_\w+)` \| counter \| (.*?) \| .+ \|$", (ROOT / "docs/observability.md").read_text(), re.M)
+    equal({name: set(re.findall(r"\w+", labels)) for name, labels in rows}, read, "the metrics of a KBS in observability.md")
 
 
 @test("every metric but those of processes is on the dashboard or behind an alert, or said to be for other dashboards")
