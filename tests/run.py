@@ -94,7 +94,7 @@ def suites(python):
     yield "e2e/rollout", [system, "tests/e2e/test_rollout.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/samples", [system, "tests/e2e/test_samples.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/observability", [system, "tests/e2e/test_observability.py", *live[:2]], 400
-    yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 600
+    yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 900
 
 
 def run(name, command, limit):

@@ -79,7 +79,9 @@ class Review:
         self.text = path.read_bytes()
         pod = self.request.get("object")
         if how == "labelled" and isinstance(pod, dict) and "metadata" in pod:
-            pod["metadata"].setdefault("labels", {})[P + "confidential"] = "true"
+            for one in (pod, self.request.get("oldObject")):
+                if one:
+                    one["metadata"].setdefault("labels", {})[P + "confidential"] = "true"
             self.text = json.dumps(self.tree, separators=(",", ":")).encode()
 
     def __repr__(self):

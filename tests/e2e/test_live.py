@@ -680,8 +680,9 @@ def _(world):
         world.controller_proxy.cut("watch=")
         world.apply_all([profile("rotated", "plain", initdata=url("after"))])
         new = world.reported_anew("rotated", "plain", old)
-        # The webhook notices by itself that its streams are dead.
-        world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == new, "pods carry the new digest", 60)
+        # The webhook notices by itself that its streams are dead: of a WebSocket after 30 s, of a plain one, which it takes where a
+        # WebSocket could not be opened in time, after 150 s.
+        world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == new, "pods carry the new digest", 180)
     for proxy, account in ((world.webhook_proxy, webhook), (world.controller_proxy, controller)):
         good = [r for r in proxy.requests("watch=", since) if r.status in (101, 200)]
         check(good and good[-1].bearer == account.token, f"{account.name} does not use its new token")
