@@ -98,6 +98,8 @@ struct kube_stream {
 	lws_usec_t heard_us; // when something came last
 	bool ping, pinged;   // to be sent; sent since then
 	bool plain;          // ask without an upgrade
+	unsigned refused;    // upgrades, by any answer
+	bool passing;        // the refusal may have passed once this comes up plain: ask for the upgrade again
 	bool remember;       // that the upgrade was refused, once this comes up plain
 	bool retried;        // with another credential
 	bool excess;         // one more than there may be

@@ -474,7 +474,35 @@ def _():
         for name in ("a", "b"):
             probe.do("open", name, "/w")
             in_order(*probe.ended(name))
-        equal([c.is_upgrade for c in server.requests()], [True, False, True, False], "which asked for an upgrade")
+        # Each asks once more, as it may have passed.
+        equal([c.is_upgrade for c in server.requests()], [True, False] * 4, "which asked for an upgrade")
+
+
+@test("a refusal that has passed meanwhile makes no stream plain, nor later ones")
+def _():
+    def refused_once(code):
+        left = [code]  # an API server that starts
+
+        def script(c):
+            if c.is_upgrade and left:
+                c.answer(left.pop(), make_status(code, "Any"))
+            elif c.is_upgrade:
+                opens_and_ends(c)
+            else:
+                stripping_proxy(c)
+
+        return script
+
+    codes = (401, 403, 404, 429, 500, 503)
+    with fake({f"/{code}": refused_once(code) for code in codes}) as (server, probe):
+        for code in codes:
+            for number, wanted in enumerate(([True, False, True], [True])):
+                before = len(server.requests(f"/{code}"))
+                probe.do("open", f"{code}-{number}", f"/{code}")
+                in_order(*probe.ended(f"{code}-{number}"))
+                asked = [c.is_upgrade for c in server.requests(f"/{code}")[before:]]
+                equal(asked, wanted, f"which asked for an upgrade, stream {number} after a {code}")
+                equal(len(probe.of(id=f"{code}-{number}", call="opened")), 1, "how often it opened")
 
 
 def plain_only(script):
