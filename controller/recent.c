@@ -114,6 +114,27 @@ bool recent_heard(struct recent *r, const struct kube_resource *res, const char 
 	return ours;
 }
 
+static bool is_of_namespace(const char *key, const char *ns)
+{
+	size_t n = strlen(ns);
+	return strncmp(key, ns, n) == 0 && key[n] == '/';
+}
+
+void recent_listed(struct recent *r, const struct kube_resource *res, const char *ns, int64_t began_ms)
+{
+	const char *key = NULL;
+	json_t *entry = NULL;
+	void *next = NULL;
+	(void)pthread_mutex_lock(&r->lock);
+	json_t *entries = entries_of(r, res);
+	json_object_foreach_safe(entries, next, key, entry)
+	{
+		if (json_integer_value(json_object_get(entry, "ms")) < began_ms && (ns == NULL || is_of_namespace(key, ns)))
+			(void)json_object_del(entries, key);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
 static bool is_before(const json_t *entry, const json_t *stored)
 {
 	size_t i = 0;
@@ -145,7 +166,6 @@ json_t *recent_get(struct recent *r, const struct kube_resource *res, const char
 void recent_each(struct recent *r, const struct kube_resource *res, const char *ns,
 				 void (*fn)(void *ctx, const char *name, const json_t *object), void *ctx)
 {
-	size_t prefix = strlen(ns);
 	(void)pthread_mutex_lock(&r->lock);
 	json_t *copy = json_copy(entries_of(r, res));
 	(void)pthread_mutex_unlock(&r->lock);
@@ -153,8 +173,8 @@ void recent_each(struct recent *r, const struct kube_resource *res, const char *
 	const json_t *entry = NULL;
 	json_object_foreach (copy, key, entry) {
 		const json_t *object = json_object_get(entry, "object");
-		if (object != NULL && strncmp(key, ns, prefix) == 0 && key[prefix] == '/')
-			fn(ctx, key + prefix + 1, object);
+		if (object != NULL && is_of_namespace(key, ns))
+			fn(ctx, key + strlen(ns) + 1, object);
 	}
 	json_decref(copy);
 }

@@ -31,6 +31,10 @@ void recent_passed(struct recent *r, const struct kube_resource *res, const char
 // true: it is what we wrote last, and no news.
 bool recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now) __attribute__((nonnull(1, 2, 3, 4)));
+// A list of the kind (of a namespace, or with NULL of all) is in the store, which was begun at that time: what was written
+// before is in it, or is no more.
+void recent_listed(struct recent *r, const struct kube_resource *res, const char *ns, int64_t began_ms)
+	__attribute__((nonnull(1, 2)));
 // The object as the store has it: new, NULL for nothing.
 typedef json_t *(*recent_stored_fn)(void *ctx, const struct kube_resource *res, const char *ns, const char *name);
 // What counts: what is stored, or what was written after it. New. The store is read while nothing can be heard: read before,

@@ -213,10 +213,10 @@ static bool any_of_namespace(const struct trustee_state *s, const void *ctx)
 	return ctx == NULL || is_of_namespace(s, ctx);
 }
 
-static void on_synced(void *ctx, const char *ns)
+static void on_listed(void *ctx, const char *ns)
 {
 	struct trustees *t = ctx;
-	// What came before the last kind was listed was put aside.
+	// What came before the last kind was listed was put aside, and what a later list hides wakes nobody.
 	look_at_all_states(t, any_of_namespace, ns);
 }
 
@@ -234,7 +234,7 @@ struct trustees *trustees_start(const struct trustees_config *config)
 		.informers = config->informers,
 		.clock = config->clock,
 		.changed = on_changed,
-		.synced = on_synced,
+		.listed = on_listed,
 		.ctx = t,
 	};
 	(void)pthread_mutex_lock(&t->lock);
@@ -341,7 +341,7 @@ int trustees_reconcile(void *ctx, const char *key, struct reconcile_result *ret,
 	struct trustees *t = ctx;
 	if (strcmp(key, WORLD_KEY) == 0)
 		return look_around(t, ret, err);
-	// The state is there for look_around() and on_synced() to find the key by.
+	// The state is there for look_around() and on_listed() to find the key by.
 	(void)state_of(t, key);
 	if (!knows_world(t))
 		return 0;

@@ -230,10 +230,13 @@ static void on_changed(void *ctx, const char *key, const json_t *old_object, con
 	v->config.changed(v->config.ctx, f->resource, object, new_object == NULL);
 }
 
-static void on_synced(void *ctx)
+// Of a single ConfigMap, what we write is another informer's to tell of.
+static void on_listed(void *ctx, int64_t began_ms)
 {
 	const struct followed *f = ctx;
-	f->view->config.synced(f->view->config.ctx, f->ns);
+	if (f->name == NULL)
+		recent_listed(f->view->recent, f->resource, f->ns, began_ms);
+	f->view->config.listed(f->view->config.ctx, f->ns);
 }
 
 static struct followed *follow(struct view *v, const struct kube_resource *res, const char *ns, const char *name,
@@ -250,7 +253,7 @@ static struct followed *follow(struct view *v, const struct kube_resource *res, 
 		.indexes = indexes,
 		.nindexes = sizeof(indexes) / sizeof(indexes[0]),
 		.changed = on_changed,
-		.synced = on_synced,
+		.listed = on_listed,
 		.ctx = f,
 	};
 	f->informer = kube_informer_add(v->config.informers, &config);

@@ -28,8 +28,9 @@ struct view_config {
 	const struct clock *clock;
 	// An object came or changed, by another hand than ours, or (gone) went; on an informer's thread, quick.
 	void (*changed)(void *ctx, const struct kube_resource *res, const json_t *object, bool gone);
-	// What was waited for has been listed: of a namespace, or (NULL) of all.
-	void (*synced)(void *ctx, const char *ns);
+	// Objects were listed, for the first time or anew: of a namespace, or (NULL) of all. A list tells of a change by another
+	// hand only as far as no write of ours came after it, and not of what came and went meanwhile.
+	void (*listed)(void *ctx, const char *ns);
 	void *ctx;
 };
 
@@ -46,7 +47,7 @@ int view_look_around(struct view *v, struct trustee_world *ret, bool *ret_news, 
 	__attribute__((warn_unused_result, nonnull));
 
 // `user` (a key) reads these from now on, in place of what it read before: the Secrets of its namespace, and ConfigMaps by
-// name (an array of strings, or NULL). 0: all of it is there. 1: not all was listed yet; synced() tells when. -ENOSPC: too many.
+// name (an array of strings, or NULL). 0: all of it is there. 1: not all was listed yet; listed() tells when. -ENOSPC: too many.
 int view_use(struct view *v, const char *user, const char *ns, const json_t *config_maps, struct error *err)
 	__attribute__((warn_unused_result, nonnull(1, 2, 3, 5)));
 // It reads nothing any more.

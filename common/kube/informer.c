@@ -58,6 +58,7 @@ struct kube_informer {
 	// The runner's
 	struct reflector reflector;
 	struct reflector_troubles troubles;
+	int64_t list_began_ms;
 	int64_t opened_ms;          // 0: the stream isn't open yet
 	struct kube_stream *stream; // touched by the watcher's thread only
 
@@ -208,7 +209,10 @@ static void list_complete(struct kube_informer *i, const char *resource_version)
 	for (size_t n = 0; n < json_array_size(gone); n++)
 		object_remove(i, json_string_value(json_array_get(gone, n)));
 	json_decref(gone);
-	if (!atomic_exchange(&i->synced, true) && i->config.synced != NULL)
+	bool first = !atomic_exchange(&i->synced, true);
+	if (i->config.listed != NULL)
+		i->config.listed(i->config.ctx, i->list_began_ms);
+	if (first && i->config.synced != NULL)
 		i->config.synced(i->config.ctx);
 }
 
@@ -236,6 +240,7 @@ static void list_begin(struct kube_informer *i, bool streaming)
 	json_t *known = kube_store_keys(i->store);
 	reflector_list_begin(&i->reflector, known, streaming);
 	json_decref(known);
+	i->list_began_ms = clock_mono_ms(i->set->config.clock);
 }
 
 static void list_restart(void *ctx)

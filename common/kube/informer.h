@@ -39,6 +39,9 @@ struct kube_informer_config {
 	// An object came (old NULL), changed, or went (new NULL). Called on one of the set's threads, in the order of what
 	// happened to that object, without locks, after the store has it. Quick: it notes a key. NULL for none.
 	void (*changed)(void *ctx, const char *key, const json_t *old_object, const json_t *new_object);
+	// A list is in the store, the first one or a later one, and told. It was begun at began_ms (monotonic), and is no older:
+	// what happened until then and isn't in it was undone meanwhile, which nothing else tells. NULL for none.
+	void (*listed)(void *ctx, int64_t began_ms);
 	void (*synced)(void *ctx); // once, when the first list is in the store; NULL for none
 	void *ctx;
 };

@@ -434,6 +434,51 @@ def _(world):
     outage.check_end()
 
 
+# ---- What a list doesn't tell
+
+
+@contextlib.contextmanager
+def listed_anew(world, plural):
+    """The controllers don't hear of objects of that kind for the time being, and then what they are by now, from a list."""
+    pattern = rf"^GET [^?]*/{plural}\?.*watch=true"
+    rule = world.proxy.add_rule(pattern, Lost(), None)
+    world.proxy.cut(pattern)
+    yield
+    expired = world.proxy.add_rule(pattern, Answer(410), len(world.controllers))
+    world.proxy.remove_rule(rule)
+    world.cluster.wait_for(lambda: expired.used == len(world.controllers), "the lists are asked for")
+
+
+@test("an edit that only a list tells of, with a status of ours on top of it, is taken up")
+def _(world):
+    pair = tls_secret("edit-unheard", "kbs-tls", make_pair(HOST))
+    ns = world.namespace("edit-unheard", True, pair)
+    world.apply(restricted(ns, **EXPOSURE))
+    settle(world, ns)
+
+    def degraded():
+        return condition(newest(world, "TrusteeConfig", ns, "t"), "Degraded")["status"] == "True"
+
+    with listed_anew(world, "trusteeconfigs"):
+        world.patch("TrusteeConfig", ns, "t", {"spec": {"allowDowngrade": True}})
+        world.delete("Secret", ns, "kbs-tls")
+        world.cluster.wait_for(degraded, "the status is another one")
+    world.says(ns, "t", "Degraded", "True")
+    world.apply(pair)
+    settle(world, ns)
+
+
+@test("what we made and others have deleted, which a list tells nothing of, comes back")
+def _(world):
+    ns = world.namespace("deletion-unheard")
+    with listed_anew(world, "services"):
+        world.apply(trustee(ns, **EXPOSURE))
+        world.cluster.wait_for(lambda: settled(world, ns), "it is settled")
+        world.delete("Service", ns, SERVICE)
+    world.there("Service", ns, SERVICE)
+    settle(world, ns)
+
+
 # ---- What people get wrong
 
 

@@ -123,6 +123,7 @@ static void take_out(const struct kube_resource *res, const char *ns, const char
 static struct fake_clock now;
 static struct clock clock_of_test;
 static struct view *view;
+static unsigned listings;
 
 static void on_changed(void *ctx, const struct kube_resource *res, const json_t *object, bool gone)
 {
@@ -132,10 +133,11 @@ static void on_changed(void *ctx, const struct kube_resource *res, const json_t 
 	(void)gone;
 }
 
-static void on_synced(void *ctx, const char *ns)
+static void on_listed(void *ctx, const char *ns)
 {
 	(void)ctx;
 	(void)ns;
+	listings++;
 }
 
 static void set_up(void)
@@ -148,7 +150,7 @@ static void set_up(void)
 									   .informers = (struct kube_informers *)&fakes,
 									   .clock = &clock_of_test,
 									   .changed = on_changed,
-									   .synced = on_synced};
+									   .listed = on_listed};
 	view = view_start(&config);
 }
 
@@ -276,6 +278,52 @@ static void test_forgotten_secrets(void **state)
 	tear_down();
 }
 
+// ---- Lists
+
+// A list of all that there is was begun now, and told.
+static void list(const struct kube_resource *res, const char *ns)
+{
+	for (size_t k = 0; k < fakes.n; k++) {
+		const struct kube_informer *i = fakes.v[k];
+		bool same = ns == NULL || i->ns == NULL ? ns == i->ns : strcmp(i->ns, ns) == 0;
+		if (i->config.resource == res && same)
+			i->config.listed(i->config.ctx, now.mono);
+	}
+}
+
+static bool is_there(const struct kube_resource *res, const char *ns)
+{
+	json_auto_t *found = view_get(view, res, ns, "s");
+	return found != NULL;
+}
+
+// What was written before a list and isn't in it is no more; what is written while it goes on may come after it.
+static void test_listed(void **state)
+{
+	(void)state;
+	struct error err;
+	set_up();
+	assert_int_equal(view_use(view, "user", "a", NULL, &err), 0);
+	assert_int_equal(view_use(view, "another", "b", NULL, &err), 0);
+	listings = 0;
+	json_auto_t *secret = named(&KUBE_SECRETS, "a", "s", "1");
+	json_auto_t *service = named(&KUBE_SERVICES, "a", "s", "1");
+	view_wrote(view, &KUBE_SECRETS, "a", "s", NULL, NULL, secret);
+	view_wrote(view, &KUBE_SERVICES, "a", "s", NULL, NULL, service);
+	list(&KUBE_SECRETS, "a");
+	assert_true(is_there(&KUBE_SECRETS, "a"));
+	fake_clock_pass(&now, 1);
+	list(&KUBE_SECRETS, "b");
+	assert_true(is_there(&KUBE_SECRETS, "a"));
+	list(&KUBE_SECRETS, "a");
+	assert_false(is_there(&KUBE_SECRETS, "a"));
+	assert_true(is_there(&KUBE_SERVICES, "a"));
+	list(&KUBE_SERVICES, NULL);
+	assert_false(is_there(&KUBE_SERVICES, "a"));
+	assert_int_equal(listings, 4);
+	tear_down();
+}
+
 // ---- Rivals
 
 static json_t *own(const struct kube_resource *res, const char *name, const char *instance)
@@ -312,6 +360,7 @@ int main(void)
 	tests_add(&t, "each namespace has its share", test_share, NULL);
 	tests_add(&t, "others' annotations aren't kept", test_annotations, NULL);
 	tests_add(&t, "Secrets that went are forgotten", test_forgotten_secrets, NULL);
+	tests_add(&t, "a list tells what is no more", test_listed, NULL);
 	tests_add(&t, "who has the same instanceName", test_same_instance, NULL);
 	return tests_run("view", &t);
 }
