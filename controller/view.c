@@ -215,6 +215,14 @@ static void forget_secrets(struct view *v, const char *ns)
 	}
 }
 
+// Whether it gives up the names that it had.
+static bool has_moved(const json_t *before, const json_t *now)
+{
+	const json_t *from = json_object_get(before, OF_INSTANCE);
+	const json_t *to = json_object_get(now, OF_INSTANCE);
+	return from != NULL && to != NULL && json_equal(from, to) == 0;
+}
+
 static void on_changed(void *ctx, const char *key, const json_t *old_object, const json_t *new_object)
 {
 	const struct followed *f = ctx;
@@ -224,10 +232,11 @@ static void on_changed(void *ctx, const char *key, const json_t *old_object, con
 	bool ours = recent_heard(v->recent, f->resource, kube_namespace(any), kube_name(any), new_object);
 	if (f->resource == &KUBE_SECRETS && new_object == NULL)
 		forget_secret(v, kube_namespace(any), kube_name(any));
-	if (ours)
+	bool moved = has_moved(old_object, new_object);
+	if (ours && !moved)
 		return;
 	json_auto_t *object = unpack(any);
-	v->config.changed(v->config.ctx, f->resource, object, new_object == NULL);
+	v->config.changed(v->config.ctx, f->resource, object, new_object == NULL || moved);
 }
 
 // Of a single ConfigMap, what we write is another informer's to tell of.

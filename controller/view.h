@@ -26,7 +26,8 @@ struct view_config {
 	struct kube_client *client;
 	struct kube_informers *informers;
 	const struct clock *clock;
-	// An object came or changed, by another hand than ours, or (gone) went; on an informer's thread, quick.
+	// An object came or changed, by another hand than ours, or (gone) went, or has by any hand another instanceName than it
+	// had; on an informer's thread, quick.
 	void (*changed)(void *ctx, const struct kube_resource *res, const json_t *object, bool gone);
 	// Objects were listed, for the first time or anew: of a namespace, or (NULL) of all. A list tells of a change by another
 	// hand only as far as no write of ours came after it, and not of what came and went meanwhile.

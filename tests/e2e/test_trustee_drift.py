@@ -329,6 +329,19 @@ def _(world):
     equal(left, {"b"}, "whose objects are left")
 
 
+@test("a second Trustee takes over when the first one takes other names")
+def _(world):
+    ns = world.namespace("moved")
+    world.apply(trustee(ns, "a"))
+    world.ready(ns, "a")
+    world.apply(trustee(ns, "b"))
+    world.says(ns, "b", "Ready", "False", "NameTaken")
+    world.rested()
+    world.apply(trustee(ns, "a", instanceName="blue"))
+    world.ready(ns, "a")
+    world.ready(ns, "b")
+
+
 # ---- The end
 
 
