@@ -82,7 +82,7 @@ static size_t first_secret(const struct rendered *r)
 
 // Of a new Trustee, what makes the Deployment what it is comes first: the KbsConfig, which owns it, and Secrets, whose keys
 // would be others the next time. ConfigMaps are rendered the same each time: pods are being scheduled while they are made, and
-// can't start before. What there is to say of it, the pass says when it comes to it.
+// can't start before, as there are none yet. What there is to say of it, the pass says when it comes to it.
 static int begin(struct pass *p, const struct trustee_rendering *r, struct error *err)
 {
 	size_t first = first_secret(&r->objects);
@@ -110,12 +110,39 @@ static bool is_new(const struct pass *p)
 	return p->kbs == NULL && !pass_was_applied(p->tc, &KUBE_KBS_CONFIGS, name);
 }
 
+struct search {
+	const struct rendered *wanted;
+	bool found;
+};
+
+static int look_for_wanted(void *ctx, const json_t *items, struct error *err)
+{
+	struct search *x = ctx;
+	size_t i = 0;
+	const json_t *item = NULL;
+	(void)err;
+	json_array_foreach (items, i, item)
+		x->found |= rendered_wants(x->wanted, &KUBE_CONFIG_MAPS, kube_name(item));
+	return 0;
+}
+
+// Whether none of the ConfigMaps is there, be it somebody else's, which the view doesn't follow: the Deployment's pods would
+// start with that, and nothing would replace them. Where it can't be told, they come in the ordinary order.
+static bool lacks_config_maps(const struct pass *p, const struct rendered *r)
+{
+	const struct kube_selector all = {.metadata_only = true};
+	struct search x = {r, false};
+	struct error unheard;
+	int rc = kube_list(p->t->config.client, &KUBE_CONFIG_MAPS, p->ns, &all, look_for_wanted, NULL, &x, NULL, &unheard);
+	return rc == 0 && !x.found;
+}
+
 static int apply_trustee(struct pass *p, struct trustee_rendering *r, struct error *err)
 {
 	size_t n = r->objects.n;
 	size_t last = n > 0 && r->objects.v[n - 1].resource == &KUBE_KBS_CONFIGS ? n - 1 : n;
 	int policy = p->tc_spec->hosting.drift;
-	int rc = is_new(p) ? begin(p, r, err) : 0;
+	int rc = is_new(p) && lacks_config_maps(p, &r->objects) ? begin(p, r, err) : 0;
 	if (rc == 0)
 		rc = pass_sync(p, &r->objects, 0, last, p->tc, policy, err);
 	// What the KbsConfig names is there before it changes. Where something was refused, it stays as it is, and with it the pods:

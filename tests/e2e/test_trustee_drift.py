@@ -4,11 +4,13 @@ real API server. The last cases judge all that went before, so alone (-k) they s
 
 import copy
 
+from fault_world import revision
 from trustee_world import (
     DEPLOYMENT,
     SERVICE,
     TrusteeWorld,
     condition,
+    config_map,
     kbs_config,
     restricted,
     secret,
@@ -16,6 +18,7 @@ from trustee_world import (
     trustee,
     uid,
 )
+from upstream_world import ALLOW_ALL
 from world import programs
 
 from certificates import make_pair
@@ -340,6 +343,20 @@ def _(world):
     world.apply(trustee(ns, "a", instanceName="blue"))
     world.ready(ns, "a")
     world.ready(ns, "b")
+
+
+@test("what lies under the names of a new Trustee is replaced before it has pods, so that none goes by it")
+def _(world):
+    left = config_map("left", "t-resource-policy", {"resource-policy.rego": ALLOW_ALL})
+    ns = world.namespace("left", True, tls_secret("left", "kbs-tls", make_pair(HOST)), left)
+    world.apply(restricted(ns))
+    world.ready(ns)
+    world.rested()
+    policy = world.get("ConfigMap", ns, "t-resource-policy")
+    check(ALLOW_ALL not in policy["data"]["resource-policy.rego"], "it is the old policy")
+    first = world.histories["Deployment"].of(ns, DEPLOYMENT)[0]
+    check(revision(policy) < revision(first), "pods were made that could go by the old policy")
+    world.rolled(ns, 0)
 
 
 # ---- The end
