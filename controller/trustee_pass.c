@@ -490,7 +490,7 @@ int trustee_pass(struct trustees *t, struct trustee_state *state, json_t *tc, js
 	p.kbs_objects = objects_so_far(kbs);
 	int rc = run(&p, err);
 	publish_reads(&p);
-	if (p.failed)
+	if (p.failed || (rc < 0 && !pass_may_work_later(rc)))
 		pass_again_in(&p, refused_again_ms(state->refusals++));
 	else
 		state->refusals = 0;

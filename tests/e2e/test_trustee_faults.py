@@ -281,6 +281,22 @@ def _(world):
     check(not any(quoted in str(version) for version in versions), "the status has it")
 
 
+@test("a status that is refused, or meets an API server that doesn't know the kind yet, is written later")
+def _(world):
+    for code in (403, 404):
+        ns = f"status-{code}"
+        pair = tls_secret(ns, "kbs-tls", make_pair(HOST))
+        world.namespace(ns, True, pair)
+        world.apply(restricted(ns, **EXPOSURE))
+        settle(world, ns)
+        rule = rule_for(world, ns, "/trusteeconfigs/t/status", Answer(code), 2)
+        world.delete("Secret", ns, "kbs-tls")
+        world.says(ns, "t", "Degraded", "True")
+        equal(rule.used, 2, f"how often {code} was met")
+        world.apply(pair)
+        settle(world, ns)
+
+
 # ---- Leaders, and outages
 
 
