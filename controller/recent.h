@@ -11,7 +11,9 @@
 #include "common/clock.h"
 #include "common/kube/resource.h"
 
-#define RECENT_MS 10000
+// Longer than it takes until a dead stream is given up and another one is open: a store that lags behind until then would have
+// us make what we have made already, such as keys.
+#define RECENT_MS 300000
 #define RECENT_WRITES_MAX 16 // of one object in a row, that the store hasn't heard of
 
 struct recent;

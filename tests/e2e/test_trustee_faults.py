@@ -23,6 +23,7 @@ Each fault of the upstream operator that was seen has its test:
 """
 
 import contextlib
+import json
 import signal
 import time
 
@@ -493,6 +494,29 @@ def _(world):
         world.delete("Service", ns, SERVICE)
     world.there("Service", ns, SERVICE)
     settle(world, ns)
+
+
+@test("while a stream is dead, and nobody has noticed yet, keys that were made stay")
+def _(world):
+    ns = world.namespace("dead-stream")
+    world.apply(trustee(ns, "u", instanceName="u"))
+    world.ready(ns, "u")
+    world.rested()
+    stream = rf"/namespaces/{ns}/secrets\?.*watch=true"
+    equal(world.proxy.drop(stream), 1, "the streams of Secrets")
+    streams = world.proxy.count(stream)
+    world.apply(trustee(ns, **EXPOSURE))
+
+    def noticed():
+        if world.get("Service", ns, SERVICE):  # something to look at, again and again
+            world.patch("Service", ns, SERVICE, {"metadata": {"annotations": {"a": str(time.monotonic())}}})
+        return world.proxy.count(stream) > streams
+
+    world.cluster.wait_for(noticed, "another stream is asked for", 90)
+    settle(world, ns)
+    made = {json.dumps(version["data"]) for version in world.histories["Secret"].of(ns, "t-auth-secret")}
+    equal(len(made), 1, "how many pairs of keys there were")
+    world.rolled(ns, 0)
 
 
 # ---- What people get wrong

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "common/kube/watch.h"
 #include "controller/recent.h"
 #include "fake_clock.h"
 
@@ -29,6 +30,7 @@ static struct recent_case cases[] = {
 	{"others have deleted it since", "1", "2", NULL, 0, false, NULL},
 	{"others have deleted what was new to the store", NULL, "2", NULL, 0, true, NULL},
 	{"made anew after a deletion", "1", NULL, "3", 0, false, "3"},
+	{"while a stream is silent that is dead", "1", "2", "1", (int64_t)2 * KUBE_WATCH_PLAIN_SILENT_MS, false, "2"},
 	{"just in time", "1", "2", "1", RECENT_MS, false, "2"},
 	{"not believed for ever", "1", "2", "1", RECENT_MS + 1, false, "1"},
 };
