@@ -9,7 +9,8 @@
 struct recent {
 	const struct clock *clock;
 	pthread_mutex_t lock;
-	json_t *kinds; // plural -> "namespace/name" -> {object, before: versions, null for nothing, ms}
+	// plural -> "namespace/name" -> {object, before: versions, null for nothing, ms}; without before: its end was heard of
+	json_t *kinds;
 };
 
 struct recent *recent_new(const struct clock *clock)
@@ -82,10 +83,16 @@ void recent_wrote(struct recent *r, const struct kube_resource *res, const char 
 	json_t *entries = entries_of(r, res);
 	drop_old(r, entries);
 	const json_t *last = json_object_get(entries, key);
+	// Since it was read, which forgets this. It may be the end of what was written now.
+	bool ended = last != NULL && json_object_get(last, "before") == NULL;
 	if (last != NULL && same_version(before, json_object_get(last, "object")))
 		add_versions(entry, json_object_get(last, "before"));
-	(void)json_object_set_new(entries, key, entry);
+	if (ended)
+		(void)json_object_del(entries, key);
+	else
+		(void)json_object_set(entries, key, entry);
 	(void)pthread_mutex_unlock(&r->lock);
+	json_decref(entry);
 }
 
 void recent_passed(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
@@ -100,6 +107,15 @@ void recent_passed(struct recent *r, const struct kube_resource *res, const char
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
+// With the lock held.
+static void note_end(const struct recent *r, json_t *entries, const char *key)
+{
+	(void)json_object_del(entries, key);
+	drop_old(r, entries);
+	if (json_object_size(entries) < RECENT_ENDS_MAX)
+		(void)json_object_set_new(entries, key, json_pack("{s:I}", "ms", (json_int_t)clock_mono_ms(r->clock)));
+}
+
 bool recent_heard(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const json_t *now)
 {
@@ -108,8 +124,10 @@ bool recent_heard(struct recent *r, const struct kube_resource *res, const char 
 	json_t *entries = entries_of(r, res);
 	const json_t *written = json_object_get(json_object_get(entries, key), "object");
 	bool ours = written != NULL && now != NULL && same_version(kube_resource_version(written), now);
-	if (ours || now == NULL)
+	if (ours)
 		(void)json_object_del(entries, key);
+	if (now == NULL)
+		note_end(r, entries, key);
 	(void)pthread_mutex_unlock(&r->lock);
 	return ours;
 }

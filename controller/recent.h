@@ -14,6 +14,7 @@
 // Longer than it takes until a dead stream is given up and another one is open: a store that lags behind until then would have
 // us make what we have made already, such as keys.
 #define RECENT_MS 300000
+#define RECENT_ENDS_MAX 256  // of objects of a kind, that are remembered
 #define RECENT_WRITES_MAX 16 // of one object in a row, that the store hasn't heard of
 
 struct recent;
@@ -22,7 +23,7 @@ struct recent *recent_new(const struct clock *clock) __attribute__((warn_unused_
 void recent_free(struct recent *r); // NULL is fine
 
 // The API server answered a write with object (borrowed, NULL for a deletion) where the store had the version `before`
-// (NULL: nothing).
+// (NULL: nothing). Where its end was heard of since it was read last, what is stored counts.
 void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,
 				  const char *before, json_t *object) __attribute__((nonnull(1, 2, 3, 4)));
 // Of what was written last: on the way it also had this version, which the store may have meanwhile.

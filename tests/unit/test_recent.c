@@ -139,6 +139,28 @@ static void test_not_in_a_row(void **state)
 	recent_free(r);
 }
 
+// The events of its creation and of its end by another hand come before the answer to the creation: nothing else would tell.
+static void test_gone_before_answer(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	json_auto_t *first = at_version("2");
+	json_auto_t *second = at_version("4");
+	json_auto_t *before = get(r, &KUBE_SECRETS, NULL);
+	assert_null(before);
+	recent_heard(r, &KUBE_SECRETS, "ns", "name", first);
+	recent_heard(r, &KUBE_SECRETS, "ns", "name", NULL);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, first);
+	json_auto_t *gone = get(r, &KUBE_SECRETS, NULL);
+	assert_null(gone);
+	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, second);
+	json_auto_t *made = get(r, &KUBE_SECRETS, NULL);
+	assert_text(kube_resource_version(made), "4");
+	recent_free(r);
+}
+
 // ---- Events come while objects are read
 
 #define WRITES 1000
@@ -234,6 +256,7 @@ int main(void)
 	ADD_TABLE(&t, rows, test_row);
 	tests_add(&t, "two writes that aren't in a row", test_not_in_a_row, NULL);
 	tests_add(&t, "forgotten once it was heard of", test_heard, NULL);
+	tests_add(&t, "an end that was heard of before the answer", test_gone_before_answer, NULL);
 	tests_add(&t, "own writes are seen while events tell of them", test_own_writes_are_seen, NULL);
 	tests_add(&t, "objects of a kind and namespace", test_each, NULL);
 	return tests_run("recent", &t);
