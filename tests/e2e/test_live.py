@@ -417,6 +417,8 @@ def _(world):
 @contextlib.contextmanager
 def deaf(world):
     """With watch streams of the webhook that carry nothing, of which nobody is told; requests pass."""
+    # What is just being opened anew would be heard.
+    world.cluster.wait_for(world.webhook.follows_all, "the webhook has all of its streams")
     check(world.webhook_proxy.drop("watch=") >= 2, "the webhook has less than 2 streams open")
     try:
         yield
@@ -517,7 +519,7 @@ def _(world):
         equal((status, answer["reason"]), (503, "ServiceUnavailable"), "the status")
         pattern = re.escape(MUTATE + NOT_KNOWN).replace(re.escape("{}"), ".+")
         check(re.fullmatch(pattern, answer["message"]), f"the message is: {answer['message']}")
-        check(took < 3, f"the denial took {took:.2f} s")
+        check(took < 3 + SLACK_S, f"the denial took {took:.2f} s")
         equal(answer["details"], {"retryAfterSeconds": 1}, "the details, of which the API server makes Retry-After")
         before = world.lookups("failure")
         said = world.kubectl_create(pod("unknown"), "cut-off")[2]
@@ -533,7 +535,7 @@ def _(world):
             crowd = list(pool.map(lambda n: world.create(pod(f"crowd-{n}"), "cut-off"), range(12)))
             took = time.monotonic() - start
         equal({(status, answer["reason"]) for status, answer in crowd}, {(503, "ServiceUnavailable")}, "the statuses")
-        check(took < 3, f"the denials took {took:.2f} s")
+        check(took < 3 + SLACK_S, f"the denials took {took:.2f} s")
         start = time.monotonic()
         check_confidential(world.created(sample_pod("known")), "a pod whose profile is known")
         check(time.monotonic() - start < 2, "a pod whose profile is known had to wait")
@@ -636,7 +638,7 @@ def _(world):
     took = time.monotonic() - start
     leader.start()
     print(f"the other one led after {took:.2f} s")
-    check(took < 2, f"it took {took:.2f} s")
+    check(took < 2 + SLACK_S, f"it took {took:.2f} s")
 
 
 @test("a controller that is stopped while it takes the Lease does not begin to work")
@@ -673,6 +675,7 @@ def _(world):
     with world.applied(profile("rotated", "plain", initdata=url("before"))):
         old = world.reported("rotated", "plain", "Compiled")["initdata"]["digest"]
         world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == old, "the webhook has heard of the profile")
+        world.cluster.wait_for(world.webhook.follows_all, "the webhook has all of its streams")
         world.webhook_proxy.drop("watch=")
         since = time.monotonic()
         for account in (webhook, controller):
@@ -680,8 +683,8 @@ def _(world):
         world.controller_proxy.cut("watch=")
         world.apply_all([profile("rotated", "plain", initdata=url("after"))])
         new = world.reported_anew("rotated", "plain", old)
-        # The webhook notices by itself that its streams are dead: of a WebSocket after 30 s, of a plain one, which it takes where a
-        # WebSocket could not be opened in time, after 150 s.
+        # The webhook notices by itself that its streams are dead: of a WebSocket after 30 s; of a plain one, which it takes where the
+        # API server refused the upgrade twice, after 150 s.
         world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == new, "pods carry the new digest", 180)
     for proxy, account in ((world.webhook_proxy, webhook), (world.controller_proxy, controller)):
         good = [r for r in proxy.requests("watch=", since) if r.status in (101, 200)]

@@ -174,11 +174,9 @@ class Controller(Program):
             return False
 
         def values(series):
-            return [float(value) for value in re.findall(rf"^{re.escape(series)}\S* (\S+)$", text, re.M)]
+            return [float(value) for value in re.findall(rf"^{re.escape(series)} (\S+)$", text, re.M)]
 
-        wanted = sum(values("coco_watches{"))
-        follows = wanted > 0 and wanted == sum(values("coco_watches_open{"))
-        return follows and all(values(series) == [value] for series, value in RESTING.items())
+        return self.follows_all(text) and all(values(series) == [value] for series, value in RESTING.items())
 
 
 class TrusteeWorld(World):

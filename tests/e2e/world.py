@@ -195,6 +195,15 @@ class Program:
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
+    def follows_all(self, text=None):
+        """Whether it has all streams open that it wants; text: of its /metrics, where that is known."""
+        text = text or self.get("/metrics")[1]
+        wanted, there = (
+            sum(float(value) for value in re.findall(rf"^{name}{{\S* (\S+)$", text, re.M))
+            for name in ("coco_watches", "coco_watches_open")
+        )
+        return wanted > 0 and wanted == there
+
     def metric(self, series, default=None):
         """The value of a series, such as 'a_total{b="c"}'. default: where it isn't there (yet)."""
         found = re.search(rf"^{re.escape(series)} (\S+)$", self.get("/metrics")[1], re.M)
