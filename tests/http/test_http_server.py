@@ -1012,7 +1012,7 @@ def _():
                 equal(c.request("GET", "/healthz").status, 200, "before")
             s.terminate()
             took = s.wait_stopped()
-            check(took < 3, f"it took {took:.1f} s")
+            check(took < 10, f"it took {took:.1f} s, of a grace of 20")
             for c in clients:
                 equal(c.expect_closed("after stop"), b"", "rest")
                 c.sock.close()

@@ -652,7 +652,7 @@ def stops(caller, error="ECANCELED"):
     got = caller.finish()
     took = time.monotonic() - start
     failed(got, error, "the program stops")
-    check(took < 2.5, f"it took {took:.1f} s")
+    check(took < 5, f"it took {took:.1f} s")  # of the 20 and more that it would have waited
 
 
 @test("fake: stop ends a request under way, and there is no later one")
@@ -733,12 +733,12 @@ def _(w):
         return answer({})(connection, request)
 
     with w.both(*HANDLES_MAX * [wait]) as (api, caller):
-        caller.start(verb="do", method="GET", path="/x", timeoutMs=1500, threads=HANDLES_MAX + 2, times=1)
+        caller.start(verb="do", method="GET", path="/x", timeoutMs=5000, threads=HANDLES_MAX + 2, times=1)
         until(lambda: len(api.requests) == HANDLES_MAX, "all connections are busy")
         got = caller.finish()
         gate.set()
         equal(worked(got), {"ETIMEDOUT": HANDLES_MAX + 2}, "how the calls ended")
-        check(got["ms"] < 5000, f"it took {got['ms']} ms")
+        check(got["ms"] < 15000, f"it took {got['ms']} ms")
 
 
 @test("fake: metrics")
