@@ -36,11 +36,11 @@ ENVIRONMENT = {
 
 
 def suites(python):
-    """(name, command, seconds that it may take); python is the one with the packages of tests/requirements.txt."""
+    """(name, command, seconds that it may take: four times what it takes beside another one, or more); python is the one with the packages of tests/requirements.txt."""
     system = "/usr/bin/python3"
     cocopipe, webhook = f"{ASAN}/bin/cocopipe", f"{ASAN}/bin/coco-webhook"
     for program in sorted((ROOT / "tests/unit").glob("test_*.c")):
-        yield f"unit/{program.stem}", [f"{ASAN}/tests/unit/{program.stem}"], 120
+        yield f"unit/{program.stem}", [f"{ASAN}/tests/unit/{program.stem}"], 300
         if "pthread" in program.read_text():  # as hack/run-tests.sh finds what to build
             yield f"unit-tsan/{program.stem}", [f"{TSAN}/tests/unit/{program.stem}"], 240
     for program in sorted((ROOT / "tests/fuzz").glob("fuzz_*.c")):
@@ -55,8 +55,8 @@ def suites(python):
     yield "cli", [python, "tests/cli/test_cli.py", cocopipe], 180
     yield "cli-docs", [python, "tests/cli/test_docs.py", cocopipe], 180
     yield "cli-seal", [python, "tests/cli/test_seal.py", cocopipe], 300
-    yield "cli-render", [python, "tests/cli/test_render.py", cocopipe], 300
-    yield "corpus", [python, "tests/corpus/test_corpus.py", cocopipe, webhook], 300
+    yield "cli-render", [python, "tests/cli/test_render.py", cocopipe], 500
+    yield "corpus", [python, "tests/corpus/test_corpus.py", cocopipe, webhook], 500
     yield "hostile", [python, "tests/corpus/test_hostile.py", webhook, "build/bin/coco-webhook"], 300
     yield "http/asan", [system, "tests/http/test_http_server.py", f"{ASAN}/tests/echo_server"], 300
     yield "http/tsan", [system, "tests/http/test_http_server.py", f"{TSAN}/tests/echo_server"], 300
@@ -68,7 +68,7 @@ def suites(python):
     yield "kube/watch-tsan", [system, "tests/kube/test_watch.py", f"{TSAN}/tests/watch_probe"], 600
     yield "kube/informer", [system, "tests/kube/test_informer.py", f"{ASAN}/tests/informer_probe"], 900
     yield "kube/informer-tsan", [system, "tests/kube/test_informer.py", f"{TSAN}/tests/informer_probe"], 900
-    yield "images", [python, "tests/images/test_images.py", "build/bin"], 400
+    yield "images", [python, "tests/images/test_images.py", "build/bin"], 500
     yield "policy/admission", [python, "tests/manifests/test_policy.py", cocopipe], 300
     yield "kube/manifests", [python, "tests/manifests/test_manifests.py"], 300
     yield "kube/rights", [python, "tests/manifests/test_rights.py"], 120
@@ -78,23 +78,23 @@ def suites(python):
     yield "kube/olm", [python, "tests/manifests/test_olm.py"], 120
     yield "e2e/cluster", [system, "tests/e2e/test_cluster.py"], 600
     yield "e2e/webhook", [system, "tests/e2e/test_webhook.py", "build/bin/coco-webhook", "build/bin/cocopipe"], 900
-    yield "e2e/kbs-render", [system, "tests/e2e/test_kbs_render.py"], 300
-    yield "e2e/trustee-crds", [system, "tests/e2e/test_trustee_crds.py", "build/bin/coco-webhook"], 300
+    yield "e2e/kbs-render", [system, "tests/e2e/test_kbs_render.py"], 500
+    yield "e2e/trustee-crds", [system, "tests/e2e/test_trustee_crds.py", "build/bin/coco-webhook"], 500
     yield "e2e/certificates", [system, "tests/e2e/test_certificates.py", "build/bin/coco-webhook"], 900
     render = [f"build/bin/{program}" for program in ("coco-controller", "cocopipe")]
     yield "e2e/render", [system, "tests/e2e/test_render.py", *render], 600
     live = [f"build/bin/{program}" for program in ("coco-webhook", "coco-controller", "cocopipe")]
-    yield "e2e/trustee", [system, "tests/e2e/test_trustee.py", "build/bin/coco-controller"], 600
-    yield "e2e/trustee-faults", [system, "tests/e2e/test_trustee_faults.py", "build/bin/coco-controller"], 900
-    yield "e2e/trustee-kills", [system, "tests/e2e/test_trustee_kills.py", "build/bin/coco-controller"], 900
+    yield "e2e/trustee", [system, "tests/e2e/test_trustee.py", "build/bin/coco-controller"], 1000
+    yield "e2e/trustee-faults", [system, "tests/e2e/test_trustee_faults.py", "build/bin/coco-controller"], 1000
+    yield "e2e/trustee-kills", [system, "tests/e2e/test_trustee_kills.py", "build/bin/coco-controller"], 1000
     yield "e2e/trustee-drift", [system, "tests/e2e/test_trustee_drift.py", "build/bin/coco-controller"], 600
     pods = ("coco-webhook", "coco-controller")
     yield "e2e/node", [system, "tests/e2e/test_node.py"], 300
-    yield "e2e/install", [system, "tests/e2e/test_install.py", *(f"{ASAN}/bin/{program}" for program in pods)], 400
+    yield "e2e/install", [system, "tests/e2e/test_install.py", *(f"{ASAN}/bin/{program}" for program in pods)], 500
     yield "e2e/rollout", [system, "tests/e2e/test_rollout.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/samples", [system, "tests/e2e/test_samples.py", *(f"build/bin/{program}" for program in pods)], 500
     yield "e2e/observability", [system, "tests/e2e/test_observability.py", *live[:2]], 400
-    yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 900
+    yield "e2e/live", [system, "tests/e2e/test_live.py", *live], 1200
 
 
 def run(name, command, limit):
