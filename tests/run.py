@@ -36,7 +36,8 @@ ENVIRONMENT = {
 
 
 def suites(python):
-    """(name, command, seconds that it may take: four times what it takes beside another one, or more); python is the one with the packages of tests/requirements.txt."""
+    """(name, command, seconds that it may take); python is the one with the packages of tests/requirements.txt. A suite may
+    take four times what it takes while another one runs beside it."""
     system = "/usr/bin/python3"
     cocopipe, webhook = f"{ASAN}/bin/cocopipe", f"{ASAN}/bin/coco-webhook"
     for program in sorted((ROOT / "tests/unit").glob("test_*.c")):
