@@ -11,6 +11,7 @@
 
 // Asks which of the kinds that a cluster may lack are there.
 #define WORLD_KEY "world"
+#define WORLD_REFUSED_MS 2000
 
 // ---- Keys
 
@@ -278,6 +279,8 @@ static int look_around(struct trustees *t, struct reconcile_result *ret, struct 
 {
 	struct trustee_world world = t->config.world;
 	bool news = false;
+	// Nothing is made before this is known, and an API server that has just started refuses what it allows a moment later.
+	ret->again_ms = WORLD_REFUSED_MS;
 	int rc = view_look_around(t->view, &world, &news, err);
 	if (rc < 0)
 		return rc;

@@ -451,6 +451,20 @@ def _(world):
     outage.check_end()
 
 
+@test("a leader that is refused its first look at what the API server has looks again")
+def _(world):
+    ns = world.namespace("first-look")
+    rules = [world.proxy.add_rule(r"^GET /apis/route\.openshift\.io/v1$", Answer(code), 1) for code in (403, 403)]
+    for controller in world.controllers:
+        controller.stop()
+    world.controllers[0].start()
+    world.leader()
+    world.apply(trustee(ns, **EXPOSURE))
+    world.cluster.wait_for(lambda: settled(world, ns), "it is settled", 60)
+    equal([rule.used for rule in rules], [1, 1], "how often it was refused")
+    world.controllers[1].start()
+
+
 # ---- What a list doesn't tell
 
 
