@@ -318,7 +318,11 @@ static int look_for(struct view *v, const struct kube_resource *res, bool *ret, 
 	*ret = has > 0;
 	(void)pthread_mutex_lock(&v->lock);
 	for (size_t i = 0; i < KINDS; i++) {
-		if (kinds[i].resource != res || !*ret || v->kinds[i] != NULL)
+		if (kinds[i].resource != res)
+			continue;
+		// An API server that has just started doesn't know all of its kinds: what was made of them doesn't go for that.
+		*ret |= v->kinds[i] != NULL;
+		if (!*ret || v->kinds[i] != NULL)
 			continue;
 		follow_kind(v, i);
 		*ret_news = true;

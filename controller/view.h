@@ -42,8 +42,8 @@ void view_stop(struct view *v);
 // What is missing before anything can be told to be gone, for people; NULL where nothing is.
 const char *view_waits_for(struct view *v) __attribute__((nonnull));
 
-// Looks for the kinds that a cluster may lack, and follows those that are there from now on. true: there are others than
-// before. ret: served is filled in.
+// Looks for the kinds that a cluster may lack, and follows those that are there from now on; one that was there once counts
+// as there for good. true: there are others than before. ret: served is filled in.
 int view_look_around(struct view *v, struct trustee_world *ret, bool *ret_news, struct error *err)
 	__attribute__((warn_unused_result, nonnull));
 

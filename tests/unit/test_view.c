@@ -30,6 +30,7 @@ static struct {
 	size_t n;
 	void (*removed)(void); // after each removal
 	unsigned gets;
+	int served; // kinds that a cluster may lack
 } fakes;
 
 struct kube_informer *kube_informer_add(struct kube_informers *s, const struct kube_informer_config *config)
@@ -76,7 +77,7 @@ int kube_has_resource(struct kube_client *c, const struct kube_resource *res, st
 	(void)c;
 	(void)res;
 	(void)err;
-	return 0;
+	return fakes.served;
 }
 
 int kube_get(struct kube_client *c, const struct kube_resource *res, const char *ns, const char *name, json_t **ret,
@@ -145,6 +146,7 @@ static void set_up(void)
 	clock_of_test = fake_clock(&now);
 	fakes.gets = 0;
 	fakes.removed = NULL;
+	fakes.served = 0;
 	// Neither is looked into.
 	const struct view_config config = {.client = (struct kube_client *)&fakes,
 									   .informers = (struct kube_informers *)&fakes,
@@ -278,6 +280,29 @@ static void test_forgotten_secrets(void **state)
 	tear_down();
 }
 
+// ---- Kinds that a cluster may lack
+
+// Else Routes went whenever an API server that has just started knows no Routes yet.
+static void test_look_around(void **state)
+{
+	static const struct look {
+		int served;
+		bool counts, news;
+	} looks[] = {{0, false, false}, {1, true, true}, {1, true, false}, {0, true, false}};
+	(void)state;
+	struct error err;
+	set_up();
+	for (size_t i = 0; i < COUNT(looks); i++) {
+		struct trustee_world world = {0};
+		bool news = false;
+		fakes.served = looks[i].served;
+		assert_int_equal(view_look_around(view, &world, &news, &err), 0);
+		assert_int_equal(world.served.route, looks[i].counts);
+		assert_int_equal(news, looks[i].news);
+	}
+	tear_down();
+}
+
 // ---- Lists
 
 // A list of all that there is was begun now, and told.
@@ -360,6 +385,7 @@ int main(void)
 	tests_add(&t, "each namespace has its share", test_share, NULL);
 	tests_add(&t, "others' annotations aren't kept", test_annotations, NULL);
 	tests_add(&t, "Secrets that went are forgotten", test_forgotten_secrets, NULL);
+	tests_add(&t, "a kind that was there once", test_look_around, NULL);
 	tests_add(&t, "a list tells what is no more", test_listed, NULL);
 	tests_add(&t, "who has the same instanceName", test_same_instance, NULL);
 	return tests_run("view", &t);
