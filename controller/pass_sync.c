@@ -161,12 +161,19 @@ static int judge(struct pass *p, const struct rendered_object *want, const json_
 	return 0;
 }
 
+static bool is_owners(const json_t *live, const json_t *owner)
+{
+	const char *uid = json_string_value(json_object_get(kube_controller(live), "uid"));
+	return uid != NULL && strcmp(uid, kube_uid(owner)) == 0;
+}
+
+// Somebody else's was never applied: when it goes, ours is made, whatever is to become of what others delete.
 void pass_keep(struct pass *p, const struct rendered *r, size_t from, size_t to, const json_t *owner)
 {
 	for (size_t i = from; i < to; i++) {
 		const struct rendered_object *want = &r->v[i];
 		json_auto_t *live = view_get(p->t->view, want->resource, p->ns, want->name);
-		if (live != NULL || pass_was_applied(owner, want->resource, want->name))
+		if ((live != NULL && is_owners(live, owner)) || pass_was_applied(owner, want->resource, want->name))
 			note_object(p, owner, want);
 	}
 }

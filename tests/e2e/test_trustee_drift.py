@@ -300,6 +300,21 @@ def _(world):
     world.says(ns, "t", "ResourcesSynced", "True")
 
 
+@test("with driftPolicy Warn, what another's object was in the way of is made when that is gone")
+def _(world):
+    ns = world.namespace("in-the-way", True, config_map("in-the-way", "holder", {}))
+    holder = world.get("ConfigMap", ns, "holder")
+    taken = secret(ns, "t-auth-secret", {"key": "value"})
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "holder", "uid": uid(holder), "controller": True}
+    taken["metadata"]["ownerReferences"] = [owner]
+    world.create(taken)
+    world.apply(trustee(ns, driftPolicy="Warn"))
+    world.says(ns, "t", "ResourcesSynced", "False", "NameTaken")
+    world.rested()
+    world.delete("Secret", ns, "t-auth-secret")
+    world.ready(ns)
+
+
 # ---- Several in a namespace
 
 
