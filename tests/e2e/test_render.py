@@ -20,8 +20,10 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 from trustee_world import (
     APPLIED,
     CHILDREN,
+    DEPLOYMENT,
     RESOURCES,
     TrusteeWorld,
+    condition,
     config_map,
     kbs_config,
     path_of,
@@ -93,8 +95,16 @@ def _(world):
     world.apply(tls_secret(ns, "kbs-tls", pair), secret(ns, "app", {"key": "value"}), p)
     world.apply(restricted(ns, secretResources=["app"], bindings=[{"profileRef": {"name": "p"}, "resources": ["default/app"]}]))
     world.admit_route(ns, "kbs.apps.example")
-    world.ready(ns)
     world.there("ConfigMap", ns, "trustee-endpoint-t")
+
+    def is_bound():
+        status = world.get("ConfidentialProfile", ns, "p").get("status", {})
+        digest = status.get("initdata", {}).get("digest", "none").partition(":")[2]
+        policy = world.get("ConfigMap", ns, "t-resource-policy")["data"]["resource-policy.rego"]
+        return digest and digest in policy
+
+    world.cluster.wait_for(is_bound, "the policy has the profile's digest")
+    world.ready(ns)
     same_as_applied(world, ns, "--has=Route,TLSRoute,Ingress,ServiceMonitor")
 
 
@@ -103,8 +113,10 @@ def _(world):
     ns = world.namespace("admin")
     world.apply(secret(ns, "more", {"key": "value"}), trustee(ns, profileType="Permissive"))
     world.ready(ns)
-    world.patch("KbsConfig", ns, "t-kbs-config", [{"op": "add", "path": "/spec/kbsSecretResources/-", "value": "more"}], "json")
-    world.patch("KbsConfig", ns, "t-kbs-config", {"spec": {"KbsDeploymentSpec": {"replicas": 2}, "KbsEnvVars": {"A": "b"}}})
+    with world.heard():
+        world.patch("KbsConfig", ns, "t-kbs-config", [{"op": "add", "path": "/spec/kbsSecretResources/-", "value": "more"}], "json")
+    with world.heard():
+        world.patch("KbsConfig", ns, "t-kbs-config", {"spec": {"KbsDeploymentSpec": {"replicas": 2}, "KbsEnvVars": {"A": "b"}}})
     world.ready(ns)
     rendered = same_as_applied(world, ns)
     deployment = next(o for o in rendered if o["kind"] == "Deployment")
@@ -248,6 +260,17 @@ def openssl(*arguments, stdin=None):
     return subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+def is_rolled_out(world, ns):
+    """Whether the controllers of Kubernetes have nothing left to write into the Deployment."""
+    deployment = world.get("Deployment", ns, DEPLOYMENT)
+    status = deployment.get("status", {})
+    return (
+        status.get("observedGeneration") == deployment["metadata"]["generation"]
+        and status.get("availableReplicas") == status.get("replicas") == deployment["spec"]["replicas"]
+        and condition(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
+    )
+
+
 @test("the diff before a takeover from upstream's operator is what the takeover then changes, and writes nothing")
 def _(world):
     pair, signer = make_pair("kbs.example"), make_pair("signer")
@@ -255,36 +278,34 @@ def _(world):
         "rehearsal", True, tls_secret("rehearsal", "kbs-tls", pair), tls_secret("rehearsal", "token-tls", signer),
         secret("rehearsal", "own", {"a": "b"}),
     )  # fmt: skip
-    (controller,) = world.controllers
-    controller.stop()
-    world.apply(
-        restricted(ns, attestationTokenVerificationSpec={"tlsSecretName": "token-tls"}, exposure={"type": "None"})
-    )
-    private = openssl("genpkey", "-algorithm", "ed25519")
-    keys = {"privateKey": private, "publicKey": openssl("pkey", "-pubout", stdin=private)}
-    make_upstreams(world, ns, keys, pair, signer)
-    edit_as_admin(world, ns)
-    before = all_of(world, ns)
-    versions = {key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}
-    folder = world.folder / "kept"
-    found, said = diff(world, ns, "--keep", str(folder), want=1)
-    equal({key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}, versions,
-          "what is on the cluster after the rehearsal")  # fmt: skip
-    lines = "".join(row[2] for row in found)
-    for gone in ("default allow = true", "insecure_http = true", FINALIZER, "secret-converter", "RUST_LOG"):
-        check(re.search(rf"^-.*{re.escape(gone)}", lines, re.M), f"{gone!r} goes: {said}")
-    for stays in ("HTTPS_PROXY", *FILLED_IN):
-        check(not re.search(rf"^-.*{re.escape(stays)}", lines, re.M), f"{stays!r} stays: {said}")
-    equal(len(re.findall(r"^-.* imagePullPolicy: ", lines, re.M)), 1, "containers that go")
-    secrets = [base64.b64encode(text.encode()).decode() for text in (private, pair[1], signer[1])]
-    check("PRIVATE KEY" not in said and not any(text in said for text in secrets), f"no key is printed: {said}")
-    check("made anew" not in said, f"keys are kept: {said}")
-    check(f"The pods of Deployment {ns}/trustee-deployment are replaced." in said, said)
-    kept = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
-    equal(kept[f"{ns}-t-resource-policy.yaml"]["data"], {"resource-policy.rego": ALLOW_ALL}, "the policy that is kept")
-    check(f"{ns}-t-rvps-reference-values.yaml" not in kept, "reference values are the admin's, and not written over")
-
-    controller.start()
+    with world.stopped():
+        world.apply(
+            restricted(ns, attestationTokenVerificationSpec={"tlsSecretName": "token-tls"}, exposure={"type": "None"})
+        )
+        private = openssl("genpkey", "-algorithm", "ed25519")
+        keys = {"privateKey": private, "publicKey": openssl("pkey", "-pubout", stdin=private)}
+        make_upstreams(world, ns, keys, pair, signer)
+        edit_as_admin(world, ns)
+        world.cluster.wait_for(lambda: is_rolled_out(world, ns), "upstream's Deployment has come to rest")
+        before = all_of(world, ns)
+        versions = {key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}
+        folder = world.folder / "kept"
+        found, said = diff(world, ns, "--keep", str(folder), want=1)
+        equal({key: o["metadata"]["resourceVersion"] for key, o in live_versions(world, ns).items()}, versions,
+              "what is on the cluster after the rehearsal")  # fmt: skip
+        lines = "".join(row[2] for row in found)
+        for gone in ("default allow = true", "insecure_http = true", FINALIZER, "secret-converter", "RUST_LOG"):
+            check(re.search(rf"^-.*{re.escape(gone)}", lines, re.M), f"{gone!r} goes: {said}")
+        for stays in ("HTTPS_PROXY", *FILLED_IN):
+            check(not re.search(rf"^-.*{re.escape(stays)}", lines, re.M), f"{stays!r} stays: {said}")
+        equal(len(re.findall(r"^-.* imagePullPolicy: ", lines, re.M)), 1, "containers that go")
+        secrets = [base64.b64encode(text.encode()).decode() for text in (private, pair[1], signer[1])]
+        check("PRIVATE KEY" not in said and not any(text in said for text in secrets), f"no key is printed: {said}")
+        check("made anew" not in said, f"keys are kept: {said}")
+        check(f"The pods of Deployment {ns}/trustee-deployment are replaced." in said, said)
+        kept = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+        equal(kept[f"{ns}-t-resource-policy.yaml"]["data"], {"resource-policy.rego": ALLOW_ALL}, "the policy that is kept")
+        check(f"{ns}-t-rvps-reference-values.yaml" not in kept, "reference values are the admin's, and not written over")
     world.leader()
     world.ready(ns)
     world.rested()

@@ -149,6 +149,8 @@ def is_lease(event):
 
 RESTING = {
     'leader_election_master_status{name="coco-controller"}': 1,
+    'workqueue_depth{name="profile"}': 0,
+    'workqueue_unfinished_work_seconds{name="profile"}': 0,
     'workqueue_depth{name="trustee"}': 0,
     'workqueue_unfinished_work_seconds{name="trustee"}': 0,
     'coco_trustees{state="pending"}': 0,
@@ -222,6 +224,17 @@ class TrusteeWorld(World):
             return found[0] if len(found) == 1 else None
 
         return self.cluster.wait_for(leading, "one controller leads", 60)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """With no controller; they run again afterwards, for other cases too where this one fails."""
+        for controller in self.controllers:
+            controller.stop()
+        try:
+            yield
+        finally:
+            for controller in self.controllers:
+                controller.start()
 
     # Objects
 
@@ -343,6 +356,19 @@ class TrusteeWorld(World):
         except Exception:
             self.show(kind, ns, name)
             raise
+
+    def ready_at(self, ns, url, name="t", kind="TrusteeConfig"):
+        """The object, once it is Ready, and says that it is reached there: it may be ready before what exposes it is."""
+
+        def is_there():
+            return ((self.get(kind, ns, name) or {}).get("status") or {}).get("url") == url
+
+        try:
+            self.cluster.wait_for(is_there, f"{kind} {ns}/{name} is at {url}", WAIT_S)
+        except Exception:
+            self.show(kind, ns, name)
+            raise
+        return self.ready(ns, name, kind)
 
     def show(self, kind, ns, name):
         """What people would look at first."""
