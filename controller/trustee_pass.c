@@ -121,8 +121,9 @@ static int look_for_wanted(void *ctx, const json_t *items, struct error *err)
 	size_t i = 0;
 	const json_t *item = NULL;
 	(void)err;
-	json_array_foreach (items, i, item)
+	json_array_foreach (items, i, item) {
 		x->found |= rendered_wants(x->wanted, &KUBE_CONFIG_MAPS, kube_name(item));
+	}
 	return 0;
 }
 
