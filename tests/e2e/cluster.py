@@ -78,7 +78,22 @@ def wait_for(predicate, what, timeout=30):
         time.sleep(0.05)
 
 
-_given_ports = set()
+_given_ports = {}  # port -> a socket that keeps it for us
+
+
+def _keep_port(port):
+    """Whether no other test on this machine, nor this one, has been given the port: for the life of this process. Its server
+    may not have started yet, or be stopped for a while."""
+    if port in _given_ports:
+        return False
+    keeper = socket.socket(socket.AF_UNIX)
+    try:
+        keeper.bind(f"\0coco-test-port-{port}")  # in the abstract namespace: gone with the process
+    except OSError:
+        keeper.close()
+        return False
+    _given_ports[port] = keeper
+    return True
 
 
 def free_ports(count):
@@ -93,12 +108,10 @@ def free_ports(count):
     ports = set()
     while len(ports) < count:
         port = random.randrange(low, high)
-        if port in _given_ports:  # its server may not have started yet, or be stopped for a while
-            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
-            ports.add(port)
-            _given_ports.add(port)
+            if _keep_port(port):
+                ports.add(port)
     return list(ports)
 
 
