@@ -65,11 +65,15 @@ static bool same_version(const char *before, const json_t *object)
 	return strcmp(before, kube_resource_version(object)) == 0;
 }
 
+// Newest first. Where there are too many, the oldest one stays: a store that hears nothing has that.
 static void add_versions(json_t *entry, const json_t *versions)
 {
 	json_t *before = json_object_get(entry, "before");
-	for (size_t i = 0; i < json_array_size(versions) && json_array_size(before) < RECENT_WRITES_MAX; i++)
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		if (json_array_size(before) == RECENT_WRITES_MAX)
+			(void)json_array_remove(before, RECENT_WRITES_MAX - 1);
 		(void)json_array_append(before, json_array_get(versions, i));
+	}
 }
 
 void recent_wrote(struct recent *r, const struct kube_resource *res, const char *ns, const char *name,

@@ -123,6 +123,27 @@ static void test_row(void **state)
 	recent_free(r);
 }
 
+// After more writes in a row than are remembered, a store that has heard of none of them, as with a dead stream, is still known
+// to lag behind.
+static void test_long_row(void **state)
+{
+	(void)state;
+	struct fake_clock time = {0};
+	struct clock clock = fake_clock(&time);
+	struct recent *r = recent_new(&clock);
+	for (int version = 1; version <= RECENT_WRITES_MAX + 2; version++) {
+		char before[16];
+		char after[16];
+		(void)snprintf(before, sizeof(before), "%d", version - 1);
+		(void)snprintf(after, sizeof(after), "%d", version);
+		json_auto_t *object = at_version(after);
+		recent_wrote(r, &KUBE_SECRETS, "ns", "name", before, object);
+	}
+	json_auto_t *got = get(r, &KUBE_SECRETS, "0");
+	assert_string_not_equal(kube_resource_version(got), "0");
+	recent_free(r);
+}
+
 // A write of what others have changed meanwhile says nothing of what was before that.
 static void test_not_in_a_row(void **state)
 {
@@ -254,6 +275,7 @@ int main(void)
 	static struct tests t;
 	ADD_TABLE(&t, cases, test_get);
 	ADD_TABLE(&t, rows, test_row);
+	tests_add(&t, "a long row of writes", test_long_row, NULL);
 	tests_add(&t, "two writes that aren't in a row", test_not_in_a_row, NULL);
 	tests_add(&t, "forgotten once it was heard of", test_heard, NULL);
 	tests_add(&t, "an end that was heard of before the answer", test_gone_before_answer, NULL);
