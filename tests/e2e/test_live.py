@@ -725,6 +725,7 @@ def what(event):
 def _(world):
     find_leader(world)
     servers = (world.webhook, *world.controllers)
+    world.cluster.wait_for(lambda: all(program.follows_all() for program in servers), "all streams are open", 60)
     since = iso(time.time())
     cpu = [cpu_seconds(program) for program in servers]
     start = time.monotonic()
