@@ -151,8 +151,7 @@ static json_t *deployment(const struct kbs_render_input *in, const struct truste
 	CLEANUP_FREE char *app = kbs_app(in->spec);
 	json_t *metadata = kbs_metadata(in, name, COMPONENT);
 	json_t *policy = kbs_image_policy(in);
-	json_t *digest =
-		in->hold && in->deployment != NULL ? live_content(in->deployment) : content_digest(content, policy);
+	json_t *digest = in->hold ? live_content(in->deployment) : content_digest(content, policy);
 	json_decref(policy);
 	json_t *pods = template(in, metadata, digest, kbs_pod(in, dialect, remarks));
 	return json_made(json_pack("{s:o, s:{s:I, s:{s:{s:s}}, s:{s:s, s:{s:i, s:i}}, s:o}}", "metadata", metadata, "spec",
@@ -210,7 +209,7 @@ static void render_deployment(const struct kbs_render_input *in, struct rendered
 	bool good = check_spec(in, dialect, image, remarks);
 	good = kbs_references_check(in, content, remarks) && good;
 	// A pod can be made only of what is there.
-	good = good && kbs_pod_check(in, dialect, remarks);
+	good = good && kbs_pod_check(in, dialect, remarks) && !(in->hold && in->deployment == NULL);
 	if (good)
 		rendered_add(ret, &KUBE_DEPLOYMENTS, deployment(in, dialect, name, content, remarks));
 	else

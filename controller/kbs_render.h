@@ -34,7 +34,8 @@ struct kbs_render_input {
 	// (object_digest.h): those that kbs_needs() names and that exist.
 	const json_t *objects;
 	const json_t *deployment; // the live one, or NULL
-	bool hold;                // keep the live template's ANNOTATION_CONTENT: what is mounted isn't fit to be rolled out
+	// What is mounted isn't fit to be rolled out: the live template's ANNOTATION_CONTENT stays; without a Deployment, none is made.
+	bool hold;
 	const struct trustee_world *world;
 };
 

@@ -481,6 +481,19 @@ static void assert_told(void *ctx, const char *kind, const char *name, const jso
 }
 
 // Else no change of it would reach the pods.
+static void test_held_without_deployment(void **state)
+{
+	(void)state;
+	struct world_of w;
+	set_up(&w, &(const struct render_case){.spec = PERMISSIVE});
+	w.in.hold = true;
+	kbs_render(&w.in, &w.rendered, &w.remarks);
+	assert_null(deployment_of(&w));
+	// It isn't taken away either, where it has come meanwhile.
+	assert_true(rendered_wants(&w.rendered, &KUBE_DEPLOYMENTS, "trustee-deployment"));
+	tear_down(&w);
+}
+
 static void test_needs(void **state)
 {
 	struct world_of w;
@@ -850,6 +863,7 @@ int main(void)
 	ADD_TABLE(&t, rollout_cases, test_rollout);
 	ADD_TABLE(&t, name_cases, test_name);
 	tests_add(&t, "what keys are made of isn't served", test_withheld, NULL);
+	tests_add(&t, "what isn't fit to be rolled out makes no first pods", test_held_without_deployment, NULL);
 	tests_add(&t, "which files of the configuration are mounted", test_configuration_items, NULL);
 	add_properties(&t);
 	return tests_run("kbs_render", &t);
