@@ -95,9 +95,10 @@ static int write_status(struct pass *p, const struct kube_resource *res, const j
 	json_auto_t *answer = NULL;
 	int rc = kube_apply(p->t->config.client, res, p->ns, "status", patch, STATUS_MANAGER, true, &answer, err);
 	// It was deleted meanwhile, or the API server has just started and doesn't know the kind yet: the next pass sees which.
-	p->failed |= rc == -ENOENT;
-	if (rc == -ENOENT)
+	if (rc == -ENOENT) {
+		p->failed = true;
 		return 0;
+	}
 	if (rc < 0)
 		return rc;
 	view_wrote(p->t->view, res, p->ns, kube_name(object), object, /* between= */ NULL, answer);

@@ -48,6 +48,15 @@ static json_t *stored_version(void *ctx, const struct kube_resource *res, const 
 	return at_version(ctx);
 }
 
+// At a time that doesn't pass.
+static struct recent *start(void)
+{
+	static struct fake_clock time;
+	static struct clock clock;
+	clock = fake_clock(&time);
+	return recent_new(&clock);
+}
+
 // With this version in the store.
 static json_t *get(struct recent *r, const struct kube_resource *res, const char *version)
 {
@@ -76,9 +85,7 @@ static void test_get(void **state)
 static void test_heard(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	json_auto_t *older = at_version("1");
 	json_auto_t *written = at_version("2");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, written);
@@ -109,9 +116,7 @@ static struct row_case rows[] = {
 static void test_row(void **state)
 {
 	const struct row_case *c = *state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	json_auto_t *first = at_version("2");
 	json_auto_t *second = at_version("4");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "1", first);
@@ -128,9 +133,7 @@ static void test_row(void **state)
 static void test_long_row(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	for (int version = 1; version <= RECENT_WRITES_MAX + 2; version++) {
 		char before[16];
 		char after[16];
@@ -148,9 +151,7 @@ static void test_long_row(void **state)
 static void test_not_in_a_row(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	json_auto_t *first = at_version("2");
 	json_auto_t *second = at_version("4");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", "1", first);
@@ -164,9 +165,7 @@ static void test_not_in_a_row(void **state)
 static void test_gone_before_answer(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	json_auto_t *first = at_version("2");
 	json_auto_t *second = at_version("4");
 	json_auto_t *before = get(r, &KUBE_SECRETS, NULL);
@@ -224,9 +223,7 @@ static void *tell(void *ctx)
 static void test_own_writes_are_seen(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct story s = {.recent = recent_new(&clock)};
+	struct story s = {.recent = start()};
 	pthread_t teller;
 	assert_int_equal(pthread_create(&teller, NULL, tell, &s), 0);
 	int missed = 0;
@@ -256,9 +253,7 @@ static void count(void *ctx, const char *name, const json_t *object)
 static void test_each(void **state)
 {
 	(void)state;
-	struct fake_clock time = {0};
-	struct clock clock = fake_clock(&time);
-	struct recent *r = recent_new(&clock);
+	struct recent *r = start();
 	json_auto_t *object = at_version("1");
 	recent_wrote(r, &KUBE_SECRETS, "ns", "name", NULL, object);
 	recent_wrote(r, &KUBE_SECRETS, "ns2", "other", NULL, object);
