@@ -2,11 +2,12 @@
 //
 // The API server serves every watch as a WebSocket, one event a message. Where the upgrade is refused (a proxy in
 // between, or the API server itself with a reason that a handshake can't carry), the same URL is asked for as a plain
-// HTTP watch, one event a line: that brings either the stream or the Status that says why. Where it brings the stream though
-// the refusal spoke of something else (403, 404, 429, 500, 503, 504: an API server that starts), that has passed meanwhile,
-// and the upgrade is asked for once more: a plain stream that dies in silence is noticed late. A stream that came up plain
-// tells its watcher to skip the upgrade for the next KUBE_WATCH_PLAIN_MS, unless what had refused the upgrade passes by
-// itself (429, 500, 503, 504). After a 401, another credential is tried once, where there may be one.
+// HTTP watch, one event a line: that brings either the stream or the Status that says why. Where it brings the stream, what
+// had refused the upgrade may have passed meanwhile (an API server that starts, or a version that it has forgotten), and
+// the upgrade is asked for once more, as a plain stream that dies in silence is noticed late; but not where the answer to
+// the upgrade was the stream itself, which is what a proxy does that takes upgrades away. A stream that came up plain tells
+// its watcher to skip the upgrade for the next KUBE_WATCH_PLAIN_MS, unless what had refused the upgrade passes by itself
+// (429, 500, 503, 504). After a 401, another credential is tried once, where there may be one.
 //
 // A stream on which nothing arrives, not even a pong or a bookmark, is ended. The next step is the caller's: this
 // knows no resource versions.

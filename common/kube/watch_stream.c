@@ -9,8 +9,6 @@
 #include "common/secret.h"
 
 #define UNAUTHORIZED 401
-#define FORBIDDEN 403
-#define NOT_FOUND 404
 #define CLOSE_NORMAL 1000 // RFC 6455 7.4.1
 #define CLOSE_GOING_AWAY 1001
 #define CLOSE_NO_STATUS 1005
@@ -192,12 +190,6 @@ static bool passes_by_itself(int http)
 	return http == UNAUTHORIZED || http == 429 || http == 500 || http == 503 || http == 504;
 }
 
-// An API server that starts refuses what it doesn't know yet.
-static bool may_pass(int http)
-{
-	return passes_by_itself(http) || http == FORBIDDEN || http == NOT_FOUND;
-}
-
 void stream_on_no_connection(struct kube_stream *s, int http, struct str why)
 {
 	stream_forget_connection(s);
@@ -209,7 +201,7 @@ void stream_on_no_connection(struct kube_stream *s, int http, struct str why)
 	} else if (!try_other_credential(s, http)) {
 		s->plain = true;
 		s->remember = !passes_by_itself(http);
-		s->passing = s->refused++ == 0 && may_pass(http);
+		s->passing = s->refused++ == 0 && http != 200; // with 200, the upgrade was taken away
 		again(s);
 	}
 }

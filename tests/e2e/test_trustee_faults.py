@@ -24,6 +24,7 @@ Each fault of the upstream operator that was seen has its test:
 
 import contextlib
 import json
+import re
 import signal
 import time
 
@@ -33,6 +34,7 @@ from fault_world import (
     check_ready_was_whole,
     newest,
     renamed,
+    revision,
     same_state,
     settled,
     state,
@@ -43,6 +45,7 @@ from trustee_world import (
     SERVICE,
     condition,
     kbs_config,
+    path_of,
     restricted,
     secret,
     tls_secret,
@@ -470,14 +473,27 @@ def _(world):
 
 @contextlib.contextmanager
 def listed_anew(world, plural):
-    """The controllers don't hear of objects of that kind for the time being, and then what they are by now, from a list."""
-    pattern = rf"^GET [^?]*/{plural}\?.*watch=true"
-    rule = world.proxy.add_rule(pattern, Lost(), None)
-    world.proxy.cut(pattern)
+    """The controllers don't hear of objects of that kind for the time being, and then what they are by now, from a list:
+    the API server has forgotten all that was before."""
+    stream = rf"^GET [^?]*/{plural}\?.*watch=true"
+
+    def all_watch():
+        return len(world.proxy.streams(stream)) == len(world.controllers)
+
+    world.cluster.wait_for(all_watch, f"all have a stream of {plural}")
+    rule = world.proxy.add_rule(stream, Lost(), None)
+    world.proxy.cut(stream)
     yield
-    expired = world.proxy.add_rule(pattern, Answer(410), len(world.controllers))
+    now = revision(world.request("GET", path_of("Namespace", None), None))
+
+    def is_forgotten(request):
+        return request.matches(stream) and int(re.search(r"resourceVersion=(\d+)", request.path)[1]) < now
+
+    expired = world.proxy.add_rule(is_forgotten, Answer(410), None)
     world.proxy.remove_rule(rule)
-    world.cluster.wait_for(lambda: expired.used == len(world.controllers), "the lists are asked for")
+    world.cluster.wait_for(all_watch, f"all have a stream of {plural} again")
+    check(expired.used >= len(world.controllers), f"only {expired.used} were told to list")
+    world.proxy.remove_rule(expired)
 
 
 @test("an edit that only a list tells of, with a status of ours on top of it, is taken up")

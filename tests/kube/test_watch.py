@@ -493,7 +493,7 @@ def _():
 
         return script
 
-    codes = (401, 403, 404, 429, 500, 503)
+    codes = (400, 401, 403, 404, 410, 429, 500, 501, 503)
     with fake({f"/{code}": refused_once(code) for code in codes}) as (server, probe):
         for code in codes:
             for number, wanted in enumerate(([True, False, True], [True])):
