@@ -35,9 +35,10 @@ struct planning {
 	struct serving_secret secret;
 	size_t present;                       // configurations
 	bool trusted[SERVING_CONFIGURATIONS]; // the pair in use; of one that is absent too, as nobody asks by it
-	bool next_trusted;                    // by all
-	bool anybody;                         // somebody is trusted now, though nobody may serve with it
-	STACK_OF(X509) * kept;                // whom, without those of the Secret's own ca.crt
+	bool elsewhere[SERVING_CONFIGURATIONS];
+	bool next_trusted;     // by all
+	bool anybody;          // somebody is trusted now, though nobody may serve with it
+	STACK_OF(X509) * kept; // whom, without those of the Secret's own ca.crt
 };
 
 // ---- Words
@@ -68,6 +69,8 @@ static void __attribute__((format(printf, 2, 3))) remark(struct planning *p, con
 	plan->remarks[plan->nremarks++] = text;
 }
 
+#define SAY_SERVICE \
+	"have coco-webhook's --service and clientConfig.service name the same one, in the webhook's own namespace"
 #define APPLY_BASE "apply the manifests again (kubectl apply -k manifests/base)"
 
 char *serving_unready_text(enum serving_unready why, const struct serving_names *names)
@@ -84,6 +87,12 @@ char *serving_unready_text(enum serving_unready why, const struct serving_names 
 	case SERVING_NO_CONFIGURATION:
 		return xasprintf("there is neither a %s nor a %s %s: " APPLY_BASE, KUBE_MUTATING_WEBHOOKS.kind,
 						 KUBE_VALIDATING_WEBHOOKS.kind, names->configuration);
+	case SERVING_ELSEWHERE_MUTATING:
+	case SERVING_ELSEWHERE_VALIDATING:
+		return xasprintf(
+			"a webhook of %s %s calls another Service than %s/%s, which the serving certificate is for: " SAY_SERVICE,
+			kinds[why == SERVING_ELSEWHERE_MUTATING ? SERVING_MUTATING : SERVING_VALIDATING]->kind,
+			names->configuration, names->ns, names->service);
 	case SERVING_UNTRUSTED_MUTATING:
 	case SERVING_UNTRUSTED_VALIDATING:
 		return xasprintf("caBundle of %s %s does not have the serving certificate's CA yet",
@@ -133,8 +142,9 @@ json_t *serving_configuration_trim(json_t *configuration)
 	json_array_foreach (json_object_get(configuration, "webhooks"), i, webhook)
 		(void)json_array_append_new(
 			webhooks,
-			json_made(json_pack("{s:O?, s:{s:O*}}", "name", json_object_get(webhook, "name"), "clientConfig",
-								"caBundle", json_object_get(json_object_get(webhook, "clientConfig"), "caBundle"))));
+			json_made(json_pack("{s:O?, s:{s:O*, s:O*}}", "name", json_object_get(webhook, "name"), "clientConfig",
+								"caBundle", json_object_get(json_object_get(webhook, "clientConfig"), "caBundle"),
+								"service", json_object_get(json_object_get(webhook, "clientConfig"), "service"))));
 	json_t *trimmed = json_made(json_pack(
 		"{s:O?, s:O?, s:{s:O?, s:O*, s:O?, s:o}, s:o}", "apiVersion", json_object_get(configuration, "apiVersion"),
 		"kind", json_object_get(configuration, "kind"), "metadata", "name", json_object_get(metadata, "name"), "uid",
@@ -191,6 +201,20 @@ static const char *injector_of(const json_t *configuration)
 	return NULL;
 }
 
+// The API server would refuse our certificate, whomever it trusts. What it calls by a URL isn't ours to judge.
+static void judge_service(struct planning *p, enum serving_configuration c, const json_t *webhook)
+{
+	const struct serving_names *names = p->in->names;
+	const json_t *service = json_object_get(json_object_get(webhook, "clientConfig"), "service");
+	const char *ns = json_text(service, "namespace");
+	const char *name = json_text(service, "name");
+	if (service == NULL || p->elsewhere[c] || (strcmp(ns, names->ns) == 0 && strcmp(name, names->service) == 0))
+		return;
+	p->elsewhere[c] = true;
+	remark(p, "webhook %s of %s %s calls Service %s/%s, and the serving certificate is for %s/%s: " SAY_SERVICE,
+		   json_text(webhook, "name"), kinds[c]->kind, names->configuration, ns, name, names->ns, names->service);
+}
+
 static void judge_configuration(struct planning *p, enum serving_configuration c, const char *wanted)
 {
 	const json_t *configuration = p->in->configurations[c];
@@ -203,6 +227,7 @@ static void judge_configuration(struct planning *p, enum serving_configuration c
 	p->present++;
 	json_array_foreach (json_object_get(configuration, "webhooks"), i, webhook) {
 		const char *base64 = bundle_of(webhook);
+		judge_service(p, c, webhook);
 		p->plan->apply[c] |= strcmp(base64, wanted) != 0;
 		if (seen != NULL && strcmp(seen, base64) == 0)
 			continue;
@@ -277,6 +302,8 @@ static enum serving_unready readiness(const struct planning *p)
 		return SERVING_READY;
 	if (p->present == 0)
 		return SERVING_NO_CONFIGURATION;
+	if (p->elsewhere[SERVING_MUTATING] || p->elsewhere[SERVING_VALIDATING])
+		return p->elsewhere[SERVING_MUTATING] ? SERVING_ELSEWHERE_MUTATING : SERVING_ELSEWHERE_VALIDATING;
 	if (!p->trusted[SERVING_MUTATING])
 		return SERVING_UNTRUSTED_MUTATING;
 	return p->trusted[SERVING_VALIDATING] ? SERVING_READY : SERVING_UNTRUSTED_VALIDATING;

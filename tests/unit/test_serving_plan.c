@@ -134,7 +134,8 @@ static json_t *secret_of(const char *current, const char *next, const char *old)
 							   "name", names.secret, "namespace", names.ns, "resourceVersion", "7", "data", data));
 }
 
-// Letters of each webhook's bundle, with '|' between them, an '@' before them for an injector's annotation. NULL: none.
+// Letters of each webhook's bundle, with '|' between them, an '@' before them for an injector's annotation; before a webhook's
+// '>' for a Service of another name, '^' for one of another namespace, '~' for a URL. NULL: none.
 static json_t *configuration_of(const char *kind, const char *bundles)
 {
 	if (bundles == NULL)
@@ -144,8 +145,12 @@ static json_t *configuration_of(const char *kind, const char *bundles)
 	char *copy = xstrdup(bundles + (annotated ? 1 : 0));
 	size_t i = 0;
 	for (char *rest = copy, *one; (one = strsep(&rest, "|")) != NULL; i++) {
-		json_t *client = json_pack("{s:{s:s}}", "service", "name", "coco-webhook");
+		json_t *client = one[0] == '~' ? json_pack("{s:s}", "url", "https://127.0.0.1:1/")
+									   : json_pack("{s:{s:s, s:s}}", "service", "namespace",
+												   one[0] == '^' ? "other-system" : names.ns, "name",
+												   one[0] == '>' ? "other-webhook" : names.service);
 		char *name = xasprintf("w%zu", i);
+		one += strspn(one, "~^>");
 		if (one[0] != '\0')
 			put_bundle(client, "caBundle", one);
 		(void)json_array_append_new(
@@ -234,6 +239,17 @@ static struct plan_case plan_cases[] = {
 	 SERVING_UNTRUSTED_MUTATING, IN_A_MINUTE, NULL},
 	{"both do: ready", "A", "", "", "A|A", "A", HAS('A'), 0, "A", "", SERVING_KEEP, "", SERVING_READY, IN_A_MINUTE,
 	 NULL},
+	{"the mutating one calls another Service, which the certificate isn't for", "A", "", "", ">A|>A", "A", HAS('A'), 0,
+	 "A", "", SERVING_KEEP, "", SERVING_ELSEWHERE_MUTATING, IN_A_MINUTE,
+	 "webhook w0 of MutatingWebhookConfiguration coco-webhook calls Service system/other-webhook, and the serving "
+	 "certificate is for system/coco-webhook: "},
+	{"one webhook of the validating one calls one of another namespace", "A", "", "", "A", "A|^A", HAS('A'), 0, "A", "",
+	 SERVING_KEEP, "", SERVING_ELSEWHERE_VALIDATING, IN_A_MINUTE,
+	 "webhook w1 of ValidatingWebhookConfiguration coco-webhook calls Service other-system/coco-webhook"},
+	{"a URL is called, as it is for a webhook outside", "A", "", "", "~A", "~A", HAS('A'), 0, "A", "", SERVING_KEEP, "",
+	 SERVING_READY, IN_A_MINUTE, NULL},
+	{"another Service is called later: told, and as ready as before", "A", "", "", "A", ">A", SERVES('A'), 0, "A", "",
+	 SERVING_KEEP, "", SERVING_READY, IN_A_MINUTE, "calls Service system/other-webhook"},
 	{"there are no configurations", "A", "", "", NULL, NULL, HAS('A'), 0, "A", "", SERVING_KEEP, "",
 	 SERVING_NO_CONFIGURATION, IN_A_MINUTE, NULL},
 	{"there is one: nobody asks by the other", "A", "", "", "A", NULL, HAS('A'), 0, "A", "", SERVING_KEEP, "",
