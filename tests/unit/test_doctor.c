@@ -327,6 +327,10 @@ static struct doctor_case {
 	 "failed|mutating webhook|there is none of coco-webhook's*\n"},
 	{"webhooks: good", webhooks, "[{webhooks: [" WEBHOOK(OURS) "]}]",
 	 THERE "ok|caBundle " OURS "|is good until 20*Z\n"},
+	{"webhooks: each in a configuration of another name, as OLM makes them", webhooks,
+	 "[{metadata: {name: " OURS
+	 "-x7k2p}, webhooks: [" WEBHOOK(OURS) "]}, {metadata: {name: b}, webhooks: [" WEBHOOK("b." NAME_GROUP) "]}]",
+	 "ok|mutating webhook " OURS "-x7k2p|is there\nok|caBundle " OURS "|is good until *\n"},
 	{"webhooks: one bundle is told once", webhooks, "[{webhooks: [" WEBHOOK(OURS) ", " WEBHOOK("b." NAME_GROUP) "]}]",
 	 THERE "ok|caBundle " OURS "|is good until *\n"},
 	{"webhooks: soon to expire", webhooks_soon, "[{webhooks: [" WEBHOOK(OURS) "]}]",
