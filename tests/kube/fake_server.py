@@ -34,6 +34,14 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
+@contextlib.contextmanager
+def dead_port():
+    """A port on which nobody listens: bound, as one that is merely free may be another's at any time."""
+    with socket.socket() as keeper:
+        keeper.bind((HOST, 0))
+        yield keeper.getsockname()[1]
+
+
 class Gone(Exception):
     """The client hung up."""
 

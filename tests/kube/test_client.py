@@ -20,6 +20,7 @@ from fake_api import (
     HOST, Caller, Certificates, Connection, FakeApi, Proxy, answer, answer2, close, close2, drip, hang, message, packed, raw, refuse2,
     reset, silent2, status, then_close, write_kubeconfig,
 )
+from fake_server import dead_port
 from live import until
 from tap import check, equal, main, test
 
@@ -209,8 +210,9 @@ def _(w):
 
 @test("fake: the timeout bounds all tries together")
 def _(w):
-    with w.both(*(2 * TRIES_MAX) * [status(503, "ServiceUnavailable")]) as (api, caller):
-        got = caller.call(verb="do", method="GET", path="/x", timeoutMs=700)
+    # The server says when, as a try by chance may come so late that it has no time left.
+    with w.both(*(2 * TRIES_MAX) * [status(503, "ServiceUnavailable", retryAfterSeconds=1)]) as (api, caller):
+        got = caller.call(verb="do", method="GET", path="/x", timeoutMs=1900)
         failed(got, "EIO", "503")
         check(got["ms"] < 2500, f"it took {got['ms']} ms")
         check(1 < len(api.requests) < TRIES_MAX, f"{len(api.requests)} requests")
@@ -381,11 +383,9 @@ def _(w):
 
 @test("fake: nobody listens")
 def _(w):
-    with w.api() as api:
-        url = api.url
-    with w.caller(None, server=url) as caller:
+    with dead_port() as port, w.caller(None, server=f"https://{HOST}:{port}") as caller:
         got = caller.call(**GET)
-        failed(got, "ECONNREFUSED", GET_PATH, url, "kubeconfig", "is the API server up")
+        failed(got, "ECONNREFUSED", GET_PATH, f"https://{HOST}:{port}", "kubeconfig", "is the API server up")
         check(got["ms"] < 3000, f"it took {got['ms']} ms")
 
 
@@ -532,9 +532,7 @@ def _(w):
 
 @test("fake: a proxy that isn't there")
 def _(w):
-    with Proxy(0) as proxy:
-        port = proxy.port
-    with w.api() as api, w.caller(api, proxy_url=f"http://{HOST}:{port}") as caller:
+    with dead_port() as port, w.api() as api, w.caller(api, proxy_url=f"http://{HOST}:{port}") as caller:
         failed(caller.call(**GET), "ECONNREFUSED", GET_PATH)
         equal(api.paths(), [], "requests")
 

@@ -25,8 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib"), str(HERE.parent / "e2e")]
 
 from cluster import Cluster
-from fake_server import (BINARY, CONTINUATION, HOST, PING, PONG, TEXT, Authority, FakeServer, Gone, make_frame,
-                         make_status)
+from fake_server import (BINARY, CONTINUATION, HOST, PING, PONG, TEXT, Authority, FakeServer, Gone, dead_port, make_chunk,
+                         make_frame, make_status)
 from tap import check, equal, main, test
 
 PROBE = "build/tests/watch_probe"
@@ -407,7 +407,7 @@ def _():
         c.send("HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nbusy")
         c.wait_gone()
 
-    with fake({"/w": script}, "--handshake-ms", 300) as (_, probe):
+    with fake({"/w": script}, "--handshake-ms", 3000) as (_, probe):
         probe.do("open", "a", "/w")
         line = probe.wait(id="a", call="ended")
         equal((line["http"], line["body"]), (503, "busy"), "status and body")
@@ -586,12 +586,11 @@ def _():
     pings = queue.Queue()
 
     def script(c):
-        c.upgrade()
-        c.text("one")
+        c.send(c.upgrade_head() + make_frame(TEXT, "one"))  # together, so that no silence comes between them
         pings.put(c.read_frame())
         c.wait_gone()
 
-    with fake({"/w": script}, "--ping-ms", 100, "--silent-ms", 400) as (_, probe):
+    with fake({"/w": script}, "--ping-ms", 100, "--silent-ms", 3000) as (_, probe):
         probe.do("open", "a", "/w")
         broken(probe.ended("a"), "no answer to a ping either")
         equal((probe.events("a"), pings.get(timeout=DEADLINE_S)), (["one"], (PING, b"")), "events and the ping")
@@ -616,15 +615,15 @@ def _():
 @test("a plain stream is ended after its own time")
 def _():
     def script(c):
-        c.start_chunks()
-        c.chunk("one\n")
+        # Together, so that no silence comes between them.
+        c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + make_chunk("one\n"))
         c.wait_gone()
 
-    with fake({"/w": plain_only(script)}, "--silent-ms", 50, "--plain-silent-ms", 500) as (_, probe):
+    with fake({"/w": plain_only(script)}, "--silent-ms", 50, "--plain-silent-ms", 1500) as (_, probe):
         probe.do("open", "a", "/w")
         http, reason = probe.ended("a")
         milliseconds = int(reason.partition("nothing came for ")[2].partition(" ms")[0])
-        check(http == 0 and milliseconds >= 500, reason)
+        check(http == 0 and milliseconds >= 1500, reason)
         equal(probe.events("a"), ["one"], "events")
 
 
@@ -747,8 +746,7 @@ def _():
         with Probe(write_kubeconfig(f"https://{HOST}:{server.port}")) as probe:
             probe.do("open", "a", "/w")
             broken(probe.ended("a"), "is this a TLS server")
-        port = server.port
-    with Probe(write_kubeconfig(f"https://{HOST}:{port}")) as probe:
+    with dead_port() as port, Probe(write_kubeconfig(f"https://{HOST}:{port}")) as probe:
         probe.do("open", "a", "/w")
         broken(probe.ended("a"), "connection refused")
 
@@ -1070,11 +1068,11 @@ def _():
 @test("timers run in their order, and at the stop those that are left")
 def _():
     with fake({}) as (_, probe):
-        for ms in (150, 1, 50):
+        for ms in (1000, 1, 500):  # far apart, as the commands come one after the other
             probe.do("after", ms, f"t{ms}")
         probe.do("after", 10_000_000, "never")
         probe.wait(3, call="after")
-        equal([line["name"] for line in probe.of(call="after")], ["t1", "t50", "t150"], "the order")
+        equal([line["name"] for line in probe.of(call="after")], ["t1", "t500", "t1000"], "the order")
         probe.do("quit")
         probe.process.wait(DEADLINE_S)
         equal(probe.wait(call="after", name="never")["ran"], False, "ran")
@@ -1217,10 +1215,10 @@ def _():
 
 @test("a real API server: pings are answered")
 def _():
-    with real("--ping-ms", 100, "--silent-ms", 1500) as probe:
+    with real("--ping-ms", 100, "--silent-ms", 4000) as probe:
         probe.do("open", "a", f"{NAMESPACES}&resourceVersion={latest_version()}")
         probe.wait(id="a", call="opened")
-        probe.do("after", 4000, "patience")
+        probe.do("after", 7000, "patience")
         probe.wait(call="after")
         equal(probe.of(call="ended"), [], "ends")
 
