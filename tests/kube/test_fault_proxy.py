@@ -308,7 +308,7 @@ def _(cluster):
 @test("delays keep the order, and are not added up")
 def _(cluster):
     with proxy_before(cluster) as proxy, Watch(proxy, True) as watch:
-        proxy.to_client = Weather(delay_ms=400)
+        proxy.to_client = Weather(delay_ms=1000)
         names = [f"late-{i}" for i in range(20)]
         start = time.monotonic()
         for name in names:
@@ -316,7 +316,7 @@ def _(cluster):
         watch.until(("ADDED", names[0]))
         for name in names[1:]:
             equal(watch.event(), ("ADDED", name), "the next event")
-        check(time.monotonic() - start < 20 * 0.4, "the delays were added up")
+        check(time.monotonic() - start < 20, "the delays were added up")
 
 
 @test("splits all into single bytes, both ways")
@@ -412,7 +412,6 @@ def _(cluster):
     with proxy_before(cluster) as proxy:
         hold = Hold(count=3)
         proxy.add_rule("limit=", hold)
-        proxy.to_client = Weather(delay_ms=50)  # between them, so that a client can tell
         with contextlib.ExitStack() as stack:
             socks = []
             for number in range(1, 4):
@@ -420,12 +419,13 @@ def _(cluster):
                 send_request(socks[-1], proxy, f"{MAPS}?limit={number}")
                 if number < 3:
                     wait_for(lambda: len(hold.waiting) == number, f"answer {number} is held")
-            order = []
-            while len(order) < 3:
-                ready = select.select([s for s in socks if s not in order], [], [], DEADLINE_S)[0]
-                equal(len(ready), 1, "the number of answers at once")
-                order += ready
-            check(order == socks[::-1], f"the order was {[socks.index(s) + 1 for s in order]}")
+            for sock in socks:
+                check(sock.recv(100).startswith(b"HTTP/1.1 200 "), "an answer")
+            # When each was out, as a client that looks a moment late finds several at once.
+            requests = proxy.requests("limit=")
+            wait_for(lambda: all(request.ended for request in requests), "all are out")
+            ended = [request.ended for request in requests]
+            check(ended[0] > ended[1] > ended[2], f"they went out at {ended}")
 
 
 @test("an ERROR event comes between events, never within one")

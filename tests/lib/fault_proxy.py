@@ -71,7 +71,10 @@ class Request:
     connection: int
     status: int = 0
     injected: bool = False  # the answer is the proxy's
-    ended: bool = False
+    ended: float = 0.0  # time.monotonic(); 0 until it has
+
+    def end(self):
+        self.ended = self.ended or time.monotonic()
 
     @property
     def upgrade(self):
@@ -291,7 +294,7 @@ class _Connection:
                 if isinstance(outcome, Exception) and not isinstance(outcome, PEER_GONE):
                     self.proxy.errors.append(outcome)
             if self.current is not None:
-                self.current.request.ended = True
+                self.current.request.end()
             await self._close()
 
     async def _open_server(self):
@@ -357,7 +360,7 @@ class _Connection:
             elif not await self._response(exchange):
                 await self.down.send(_END)
                 await asyncio.Event().wait()  # the lane ends the connection when all is out
-            exchange.request.ended = True
+            exchange.request.end()
 
     async def _response(self, exchange):
         """False where the server closed the connection."""
