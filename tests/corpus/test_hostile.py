@@ -440,19 +440,26 @@ def digest_of(webhook):
     return response.get("auditAnnotations", {}).get("initdata") if response["allowed"] else response["status"]["message"]
 
 
+def put(path, text):
+    """In one step, as ConfigMaps' volumes change: what is half written is another profile, or none."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.rename(path)
+
+
 @test("profiles: changed, broken, repaired, removed")
 def _(_w):
     with tempfile.TemporaryDirectory(prefix="coco-reload-") as folder:
         path = pathlib.Path(folder) / "default.yaml"
-        path.write_text(profile())
+        put(path, profile())
         with Webhook(SANITIZED, folder) as h:
             first = digest_of(h)
-            path.write_text(profile(url="http://kbs2.trustee.svc:8080"))
+            put(path, profile(url="http://kbs2.trustee.svc:8080"))
             until(lambda: digest_of(h) != first, "the new profile's digest")
             second = digest_of(h)
             check(second.startswith("sha256:"), f"digest: {second}")
 
-            path.write_text(profile(more=", memory: {min: 9Gi, max: 3Gi}"))
+            put(path, profile(more=", memory: {min: 9Gi, max: 3Gi}"))
             problem = until(lambda: h.logged("a profile document can't be used: a profile keeps its last good version, pods of one without are denied"),
                             "the log line about the profile")[-1]
             equal(problem["profile"], "coco-pipelines-system/default", "which profile")
@@ -462,13 +469,13 @@ def _(_w):
             warned = json.loads(ask(h, GOOD)[1])["response"]["warnings"]
             check("its newest version is not valid" in warned[0], f"the user isn't told: {warned}")
 
-            path.write_text("{")
+            put(path, "{")
             until(lambda: len(h.logged("a profile document can't be used: a profile keeps its last good version, pods of one without are denied")) > 1,
                   "the log line about the file")
             equal(digest_of(h), second, "the last good one stays, with a file that is no YAML")
             equal(h.get("/readyz"), (200, "ok\n"), "/readyz")
 
-            path.write_text(profile())
+            put(path, profile())
             until(lambda: digest_of(h) == first, "the repaired profile's digest")
             path.unlink()
             until(lambda: "there is no ConfidentialProfile" in digest_of(h), "the denial")
