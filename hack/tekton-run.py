@@ -5,7 +5,7 @@
 
 The cases build on each other. With COCO_KUBE_APISERVER, Tekton's CRDs have their schemas.
 
-Tekton's controller and webhook (hack/tekton-build.sh) run beside the test cluster on which our manifests are installed, with
+Tekton's controller and webhook (hack/peer-build.sh) run beside the test cluster on which our manifests are installed, with
 Tekton's own CRDs, roles and configuration. No kubelet: the steps' containers are told to have succeeded, with the results that
 their tasks declare. Tekton's programs listen on all addresses of the machine while it runs.
 """
@@ -29,7 +29,7 @@ from world import KATA, LABEL, P, programs
 from tap import check, equal, main
 
 BINARIES = dict(zip(DEPLOYMENTS, programs(*DEPLOYMENTS)))
-HOME = pathlib.Path(subprocess.run([ROOT / "hack/tekton-build.sh"], check=True, capture_output=True, text=True).stdout.strip())
+HOME = pathlib.Path(subprocess.run([ROOT / "hack/peer-build.sh", "tekton"], check=True, capture_output=True, text=True).stdout.strip())
 NS = "tekton-pipelines"
 ADDRESS = "10.9.9.9"  # of Tekton's webhook; the harness's network makes it 127.9.9.9
 RESULTS = {"IMAGE_DIGEST": "sha256:" + "ab" * 32, "commit": "c" * 40, "IMAGE_URL": "a:b", "handover": "aGFuZG92ZXI="}
