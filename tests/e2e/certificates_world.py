@@ -52,7 +52,6 @@ class Replica(Program):
             f"--kubeconfig={kubeconfig}",
             f"--tls-secret={SECRET}",
         )
-        self.fixed = self.argv
 
     def is_listening(self):
         return answers(self.port) and super().is_listening()
@@ -77,10 +76,6 @@ class Replica(Program):
     def stop(self):
         if self.alive():
             super().stop()
-
-    def start(self, *options):
-        self.argv = [*self.fixed, *options]
-        super().start()
 
     def served(self):
         """The certificate that it shows now."""

@@ -140,7 +140,7 @@ def dies(name, before, pattern, answered):
         world.apply_all(world.manifests())
         if before is None:
             victim.proxy.add_rule(pattern, Lost(answered, victim.kill), times=1)
-            victim.start(SHORTEST)
+            victim.launch(SHORTEST)
         else:
             victim.start(SHORTEST)
             world.all_ready()

@@ -170,8 +170,12 @@ class Program:
         self.proc = None
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self):
-        self.proc = Proc(self.name, self.argv, self.folder / f"{self.name}.log", self.env)
+    def launch(self, *options):
+        """Starts it, with further options, and waits for nothing: it may be about to die."""
+        self.proc = Proc(self.name, [*self.argv, *options], self.folder / f"{self.name}.log", self.env)
+
+    def start(self, *options):
+        self.launch(*options)
         self.proc.wait_until(self.is_listening, "listens")
 
     def is_listening(self):
