@@ -60,7 +60,7 @@ class Replica(Program):
         """(status, text) of /readyz; (0, "") where nobody answers."""
         try:
             return self.get("/readyz")
-        except OSError:
+        except (OSError, http.client.HTTPException):  # it may die while it answers
             return 0, ""
 
     def is_ready(self):
