@@ -76,6 +76,8 @@ def _(world):
     world.all_ready()
     equal(world.settled(), data, "the Secret's values")
     equal(world.writes(since), [], "writes of the one that came later")
+    # A replica is ready once it has read everything; an upgrade that is refused then would count.
+    world.cluster.wait_for(lambda: all(r.follows_all() for r in world.replicas), "all streams are open")
     since, start = len(world.cluster.audit()), time.monotonic()
     # That nothing comes can only be seen by waiting.
     wait_for(lambda: time.monotonic() > start + IDLE_S, "the time is over", IDLE_S + 5)
