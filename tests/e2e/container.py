@@ -218,7 +218,9 @@ class Container:
         self.probes = {kind: Probe(self, spec) for kind, spec in probes.items() if spec}
 
     def running(self):
-        return self.proc is not None and self.proc.alive()
+        """From any thread: the pod's own may take the process away meanwhile."""
+        proc = self.proc
+        return proc is not None and proc.alive()
 
     def started(self):
         return self.running() and ("startup" not in self.probes or self.probes["startup"].verdict is True)
