@@ -87,13 +87,17 @@ def corpus_pod(file, name):
 
 
 class Neighbour:
-    """Another mutating webhook that comes after ours: `change` turns a pod into a JSON Patch."""
+    """Another mutating webhook that comes after ours: `change` turns a pod into a JSON Patch. asked: how often it was."""
 
     def __init__(self, webhook, change):
+        neighbour = self
+        self.asked = 0
+
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
+                neighbour.asked += 1
                 review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 patch = json.dumps(change(review["request"]["object"])).encode()
                 review["response"] = {
@@ -163,6 +167,13 @@ class Offline(World):
                 yield
             finally:
                 self.cluster.kubectl("delete", MUTATING, "zz-neighbour")
+                self.cluster.wait_for(lambda: not self.asks(other), "the neighbour is out of force")
+
+    def asks(self, neighbour):
+        """Whether the API server asks the neighbour now."""
+        before = neighbour.asked
+        self.reaches("mutate-pods")
+        return neighbour.asked > before
 
 
 def inject(made, *args):
