@@ -335,8 +335,8 @@ class World:
         program.start()
         self.stack.callback(program.stop)
 
-    def prepare_cluster(self, *namespaces):
-        """What the samples need, namespace plain and those given, and users who may create pods."""
+    def prepare_cluster(self, *objects):
+        """What the samples need, namespace plain and the objects given, and users who may create pods."""
         cluster = self.cluster
         self.apply_base("Namespace")
         for name in (SYSTEM_NAMESPACE, "kube-system"):  # as API servers do by themselves from 1.21 on
@@ -345,7 +345,7 @@ class World:
             cluster.kubectl("apply", "-f", str(SAMPLES / name))
         cluster.kubectl("apply", "-f", str(ROOT / "tests/e2e/crds"))
         cluster.kubectl("apply", "--validate=false", "-k", str(CRDS))  # 1.20 knows no rules in CEL
-        self.apply_all([namespace("plain"), *namespaces])
+        self.apply_all([namespace("plain"), *objects])
         cluster.grant_edit("tekton", "statefulset", "alice")
         cluster.wait_for(
             lambda: all(
