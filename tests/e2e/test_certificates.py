@@ -263,6 +263,31 @@ def _(world):
     world.settled()
 
 
+def call_service(world, kind, name):
+    operation = {"op": "replace", "path": "/webhooks/0/clientConfig/service/name", "value": name}
+    world.cluster.kubectl("patch", kind, "coco-webhook", "--type=json", "-p", json.dumps([operation]))
+
+
+@test("a configuration that calls another Service: the webhook isn't ready and says why, until it calls ours")
+def _(world):
+    for kind in (MUTATING, VALIDATING):
+        world.wipe()
+        world.apply_all(world.manifests())
+        call_service(world, kind, "other")
+        world.start_all(replicas=1)
+        replica = world.replicas[0]
+
+        def told():
+            status, text = replica.ready()
+            return status == 503 and f"a webhook of {kind} coco-webhook calls another Service than" in text
+
+        world.cluster.wait_for(told, f"/readyz tells of the {kind}")
+        named = f"calls Service {SYSTEM_NAMESPACE}/other, and the serving certificate is for {SYSTEM_NAMESPACE}/coco-webhook"
+        world.cluster.wait_for(lambda: any(named in line.get("reason", "") for line in replica.log()), "the log names it")
+        call_service(world, kind, "coco-webhook")
+        world.all_ready()
+
+
 # ---- GitOps
 
 
