@@ -5,6 +5,8 @@ audit log says of admissions. docs/observability.md tells the same.
 With --table, prints the rows of that page's tables instead, as the programs say them.
 """
 
+import contextlib
+import functools
 import re
 import sys
 
@@ -18,6 +20,8 @@ from tap import check, equal, main, test
 WEBHOOK, CONTROLLER = programs("coco-webhook", "coco-controller")
 TABLE = "--table" in sys.argv
 SERIES_MAX = 1000  # of one program on this small cluster
+PROFILES = f"/apis/{P}v1alpha1/namespaces/plain/confidentialprofiles"
+BAD = profile("bad", "plain", memory={"min": "8Gi", "max": "4Gi"})
 
 
 class Observed(TrusteeWorld):
@@ -49,6 +53,31 @@ class Observed(TrusteeWorld):
         if how or (len(objects) > 1 and isinstance(objects[1], str)):
             return World.create(self, *objects, **how)
         return super().create(*objects)
+
+    @contextlib.contextmanager
+    def trusted(self, ns, **spec):
+        """With a Trustee in a namespace of its own. Afterwards the metrics don't know it any more."""
+        self.namespace(ns)
+        self.apply(trustee(ns, profileType="Permissive", **spec))
+        self.ready(ns)
+        self.cluster.wait_for(lambda: gauge(self, ns, "ready") == 1, "the metric says that it is ready")
+        yield
+        self.delete("TrusteeConfig", ns, "t")
+        self.cluster.wait_for(lambda: gauge(self, ns, "ready") == -1, "the metric is gone with it")
+
+    def repair(self, ns):
+        """Has the controller make the Trustee's Service anew, which is counted once."""
+        leader, series = self.leader(), 'coco_repairs_total{kind="Service"}'
+        before = leader.metric(series, 0)
+        self.delete("Service", ns, "kbs-service")
+        self.cluster.wait_for(lambda: leader.metric(series, 0) == before + 1, "the repair is counted")
+
+    @functools.cached_property
+    def controller_text(self):
+        """Of a controller that has a Trustee, and has repaired it."""
+        with self.trusted("repaired"):
+            self.repair("repaired")
+            return self.texts()["controller"]
 
     def texts(self):
         return {"webhook": self.webhook.get("/metrics")[1], "controller": self.leader().get("/metrics")[1]}
@@ -131,10 +160,8 @@ def _(world):
 
 @test("audit: resources of our own, good and bad")
 def _(world):
-    path = f"/apis/{P}v1alpha1/namespaces/plain/confidentialprofiles"
-    good = profile("good", "plain")
-    equal(world.cluster.raw("POST", path, good)[0], 201, "the status of a good one")
-    equal(world.cluster.raw("POST", path, profile("bad", "plain", memory={"min": "8Gi", "max": "4Gi"}))[0], 422, "of a bad one")
+    equal(world.cluster.raw("POST", PROFILES, profile("good", "plain"))[0], 201, "the status of a good one")
+    equal(world.cluster.raw("POST", PROFILES, BAD)[0], 422, "of a bad one")
     prefix = f"profiles.validate.{P}"
     want = {("allowed", "ProfileValid"), ("denied", "ProfileInvalid")}
 
@@ -150,6 +177,9 @@ def _(world):
 
 @test("metrics: decisions, denials and requests are counted")
 def _(world):
+    world.created(pod("counted"))
+    equal(world.create(pod("counted", hostNetwork=True), "plain")[0], 403, "the status of a pod that is denied")
+    equal(world.cluster.raw("POST", PROFILES, BAD)[0], 422, "the status of a bad profile")
     for series in (
         'coco_webhook_admissions_total{endpoint="mutate-pods",outcome="mutated"}',
         'coco_webhook_admissions_total{endpoint="validate-resources",outcome="denied"}',
@@ -175,34 +205,23 @@ def gauge(world, ns, what):
 
 @test("metrics: a Trustee comes, is repaired, and goes")
 def _(world):
-    world.namespace("trusted")
-    world.apply(trustee("trusted", profileType="Permissive"))
-    world.ready("trusted")
     leader = world.leader()
-    world.cluster.wait_for(lambda: gauge(world, "trusted", "ready") == 1, "the metric says that it is ready")
-    equal(leader.metric('coco_trustees{state="ready"}'), 1, "Trustees that are ready")
-    check(leader.metric('coco_writes_total{kind="Deployment",verb="apply"}') >= 1, "the Deployment's write isn't counted")
-    world.delete("Service", "trusted", "kbs-service")
-    repaired = 'coco_repairs_total{kind="Service"}'
-    world.cluster.wait_for(lambda: leader.metric(repaired, 0) == 1, "the repair is counted")
-    text = world.texts()["controller"]
-    world.delete("TrusteeConfig", "trusted", "t")
-    world.cluster.wait_for(lambda: gauge(world, "trusted", "ready") == -1, "the metric is gone with it")
-    world.controller_text = text
+    with world.trusted("trusted"):
+        equal(leader.metric('coco_trustees{state="ready"}'), 1, "Trustees that are ready")
+        check(leader.metric('coco_writes_total{kind="Deployment",verb="apply"}') >= 1, "the Deployment's write isn't counted")
+        world.repair("trusted")
 
 
 @test("metrics: a Trustee whose objects aren't as rendered is ready, and not in sync until they are")
 def _(world):
-    ns = world.namespace("drifted")
-    world.apply(trustee(ns, profileType="Permissive", driftPolicy="Warn"))
-    world.ready(ns)
-    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that all is as rendered")
-    world.patch("ConfigMap", ns, "t-resource-policy", {"data": {"resource-policy.rego": "edited"}}, manager="someone")
-    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 0, "the metric says that something isn't")
-    equal(gauge(world, ns, "ready"), 1, "that it is ready")
-    world.apply(trustee(ns, profileType="Permissive"))
-    world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that it was taken back")
-    world.delete("TrusteeConfig", ns, "t")
+    ns = "drifted"
+    with world.trusted(ns, driftPolicy="Warn"):
+        world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that all is as rendered")
+        world.patch("ConfigMap", ns, "t-resource-policy", {"data": {"resource-policy.rego": "edited"}}, manager="someone")
+        world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 0, "the metric says that something isn't")
+        equal(gauge(world, ns, "ready"), 1, "that it is ready")
+        world.apply(trustee(ns, profileType="Permissive"))
+        world.cluster.wait_for(lambda: gauge(world, ns, "resources_synced") == 1, "the metric says that it was taken back")
 
 
 @test("metrics: Prometheus' own reader takes them")
