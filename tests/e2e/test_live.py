@@ -463,7 +463,12 @@ def _(world):
     with world.applied(everyones, own, config_map("unread", "plain", ca_crt=pem)), contextlib.ExitStack() as stack:
         first = world.reported("shared", "plain", "Compiled")["initdata"]["digest"]
         world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == first, "the webhook has read all of it")
+        # While a controller follows it yet, it knows the ConfigMap.
+        followed = "/configmaps[?].*unread"
+        streams = world.controller_proxy.streams
+        world.cluster.wait_for(lambda: len(streams(followed)) == len(world.controllers), "the controllers follow the ConfigMap")
         world.cluster.kubectl("delete", "ccp", "shared", "-n", "plain")
+        world.cluster.wait_for(lambda: not streams(followed), "the controllers have heard that the profile went")
         others = world.reported("shared", SYSTEM_NAMESPACE, "Compiled")["initdata"]["digest"]
         world.cluster.wait_for(lambda: world.digest_of_pods(made=made) == others, "the webhook has heard that it went")
         # Neither list nor stream of the ConfigMap, while a lookup may have it.
