@@ -199,7 +199,7 @@ def _(cluster):
     finally:
         cluster.resume_apiserver()
     check(status != 0, "kubectl got an answer")
-    equal(cluster.raw("GET", "/readyz")[0], 200, "the status of /readyz after it")
+    cluster.wait_for(lambda: cluster.raw("GET", "/readyz")[0] == 200, "it answers /readyz with 200 after it")
 
 
 @test("the API server keeps the data over a restart")
