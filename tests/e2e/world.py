@@ -32,6 +32,7 @@ SYSTEM_NAMESPACE = "coco-pipelines-system"
 P = "pipelines.confidentialcontainers.org/"
 LABEL = P + "confidential"
 KATA = "io.katacontainers.config.hypervisor."
+GRACE_S = 30  # that a kubelet gives a program to end
 REFUSED_TOKEN_S = 30  # an API server remembers a token that was good for 10 s
 MUTATING, VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 
@@ -182,7 +183,7 @@ class Program:
         return answers(self.plain_port)
 
     def stop(self):
-        self.proc.stop()
+        self.proc.stop(GRACE_S)
         equal(self.proc.process.returncode, 0, f"{self.name}'s exit status")
 
     def log(self):
