@@ -38,6 +38,7 @@ struct watched {
 	_Atomic int phase;        // enum watch_phase
 	_Atomic int64_t since_ms; // when it began; 0 while idle
 	_Atomic unsigned turns;   // counts what ends a wait for a request: a handshake, a request
+	_Atomic uint64_t read; // bytes, when the wait for a request began: more than that are of one; of a handshake before
 
 	// Written by the watch thread, for the loop: the header that is coming in.
 	_Atomic int64_t header_since_ms; // 0: no byte seen
@@ -53,8 +54,7 @@ struct watched {
 struct http_watch {
 	const char *name; // for logs
 	int64_t limit_ms;
-	_Atomic unsigned requests; // under way
-	_Atomic uint64_t overdue;  // requests that took too long, since start
+	_Atomic uint64_t overdue; // requests that took too long, since start
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; // the first connection, or `ends`
@@ -78,19 +78,17 @@ void http_watch_add(struct http_watch *w, struct watched *c) __attribute__((nonn
 // After this no other thread uses c or its fd: only then may either go.
 void http_watch_remove(struct http_watch *w, struct watched *c) __attribute__((nonnull));
 
-// The handshake is over.
-void http_watch_shaken(struct watched *c) __attribute__((nonnull));
-// A request's header is complete. Each of these is followed by one http_watch_completed().
-void http_watch_request(struct http_watch *w, struct watched *c) __attribute__((nonnull));
+// The handshake is over, or a request, however it ended: another may come.
+void http_watch_waits(struct watched *c) __attribute__((nonnull));
+// A request's header is complete.
+void http_watch_request(struct watched *c) __attribute__((nonnull));
 // Its answer is on the way.
 void http_watch_answer(struct watched *c) __attribute__((nonnull));
-// It is over, however it ended.
-void http_watch_completed(struct http_watch *w, struct watched *c) __attribute__((nonnull));
 
 // Whether the request under way has taken longer than it may; counted, and the loop's to refuse then.
 bool http_watch_overdue(struct http_watch *w, struct watched *c) __attribute__((nonnull));
 
-// Waits until no request is under way nor waits to be read, at most limit_ms. From any thread but a loop.
+// Waits until nothing has come of a request that isn't over, nor of a handshake, at most limit_ms. From any thread but a loop.
 void http_watch_wait_quiet(struct http_watch *w, unsigned limit_ms) __attribute__((nonnull));
 
 #endif

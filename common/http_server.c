@@ -126,7 +126,7 @@ int http_server_set_certificate(struct http_server *s, struct str cert_pem, stru
 static void on_shaken(void *ctx)
 {
 	struct conn *conn = ctx;
-	http_watch_shaken(&conn->watched);
+	http_watch_waits(&conn->watched);
 }
 
 static struct conn *conn_open(struct http_server *s, struct MHD_Connection *c)
@@ -397,7 +397,7 @@ static int check_request(struct conn *conn, struct MHD_Connection *c, const char
 
 static enum MHD_Result begin_request(struct conn *conn, struct MHD_Connection *c, const char *method, const char *path)
 {
-	http_watch_request(&conn->s->watch, &conn->watched);
+	http_watch_request(&conn->watched);
 	struct announced a = announced_body(c);
 	conn->head = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 	conn->refuse = check_request(conn, c, method, path, &a);
@@ -510,9 +510,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 static void on_completed(void *cls, struct MHD_Connection *c, void **request_context,
 						 enum MHD_RequestTerminationCode how)
 {
+	(void)cls;
 	(void)c;
 	(void)how;
-	struct http_server *s = cls;
 	struct conn *conn = *request_context;
 	if (conn == NULL)
 		return;
@@ -522,7 +522,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **request_con
 	if (conn->answered)
 		buf_release(&conn->resp.body);
 	conn->answered = false;
-	http_watch_completed(&s->watch, &conn->watched);
+	http_watch_waits(&conn->watched);
 }
 
 // ---- Start and stop

@@ -27,6 +27,27 @@ static struct timespec timespec_of(int64_t ms)
 	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
 }
 
+// ---- What has come
+
+static uint64_t bytes_received(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+		return 0;
+	return info.tcpi_bytes_received;
+}
+
+static uint64_t bytes_read(const struct watched *c)
+{
+	// In this order: what comes in between is taken for unread.
+	uint64_t received = bytes_received(c->fd);
+	int waiting = 0;
+	(void)ioctl(c->fd, FIONREAD, &waiting);
+	uint64_t unread = (uint64_t)(waiting > 0 ? waiting : 0) + (c->tls != NULL ? tls_transport_unread(c->tls) : 0);
+	return received > unread ? received - unread : 0;
+}
+
 // ---- What the loops tell
 
 // In this order, so that who sees the phase sees its beginning or a later one's, which is never overdue too early.
@@ -36,9 +57,10 @@ static void enter(struct watched *c, enum watch_phase phase, int64_t since)
 	atomic_store_explicit(&c->phase, (int)phase, memory_order_release);
 }
 
-void http_watch_shaken(struct watched *c)
+void http_watch_waits(struct watched *c)
 {
 	atomic_fetch_add_explicit(&c->turns, 1, memory_order_relaxed);
+	atomic_store_explicit(&c->read, bytes_read(c), memory_order_relaxed);
 	enter(c, WATCH_IDLE, 0);
 }
 
@@ -52,22 +74,14 @@ static int64_t request_since(const struct watched *c)
 	return now_ms();
 }
 
-void http_watch_request(struct http_watch *w, struct watched *c)
+void http_watch_request(struct watched *c)
 {
 	enter(c, WATCH_BODY, request_since(c));
-	atomic_fetch_add_explicit(&w->requests, 1, memory_order_relaxed);
 }
 
 void http_watch_answer(struct watched *c)
 {
 	enter(c, WATCH_ANSWER, now_ms());
-}
-
-void http_watch_completed(struct http_watch *w, struct watched *c)
-{
-	atomic_fetch_add_explicit(&c->turns, 1, memory_order_relaxed);
-	enter(c, WATCH_IDLE, 0);
-	atomic_fetch_sub_explicit(&w->requests, 1, memory_order_relaxed);
 }
 
 bool http_watch_overdue(struct http_watch *w, struct watched *c)
@@ -106,15 +120,6 @@ void http_watch_remove(struct http_watch *w, struct watched *c)
 }
 
 // ---- The thread
-
-static uint64_t bytes_received(int fd)
-{
-	struct tcp_info info = {0};
-	socklen_t n = sizeof(info);
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
-		return 0;
-	return info.tcpi_bytes_received;
-}
 
 // libmicrohttpd tells nothing of a header until it is complete, so see it by the bytes that came since the last
 // request. Its start is known to within one round.
@@ -217,27 +222,32 @@ void http_watch_release(struct http_watch *w)
 	(void)pthread_mutex_destroy(&w->lock);
 }
 
-// A request may have come that no loop has read yet.
-static bool anything_unread(struct http_watch *w)
+// By what has come, too: a loop may be held up for any time before it reads a request, and before it tells of one that it read.
+static bool is_under_way(const struct watched *c)
+{
+	int phase = atomic_load_explicit(&c->phase, memory_order_acquire);
+	if (phase == WATCH_BODY || phase == WATCH_ANSWER)
+		return true;
+	return bytes_received(c->fd) != atomic_load_explicit(&c->read, memory_order_relaxed);
+}
+
+static bool anything_under_way(struct http_watch *w)
 {
 	bool any = false;
 	(void)pthread_mutex_lock(&w->lock);
-	for (const struct watched *c = w->list; c != NULL && !any; c = c->next) {
-		int n = 0;
-		any = (c->tls != NULL && tls_transport_unread(c->tls) > 0) || (ioctl(c->fd, FIONREAD, &n) == 0 && n > 0);
-	}
+	for (const struct watched *c = w->list; c != NULL && !any; c = c->next)
+		any = is_under_way(c);
 	(void)pthread_mutex_unlock(&w->lock);
 	return any;
 }
 
-// Nothing to be seen in two looks in a row: between being read and being counted, a request is nowhere.
+// In two looks in a row: a connection that was accepted just now may not be in the list yet.
 void http_watch_wait_quiet(struct http_watch *w, unsigned limit_ms)
 {
 	const struct timespec pause = timespec_of(QUIET_CHECK_MS);
 	int64_t until = now_ms() + limit_ms;
 	for (int looks = 0; now_ms() < until;) {
-		bool busy = atomic_load_explicit(&w->requests, memory_order_relaxed) > 0 || anything_unread(w);
-		looks = busy ? 0 : looks + 1;
+		looks = anything_under_way(w) ? 0 : looks + 1;
 		if (looks == 2)
 			return;
 		(void)nanosleep(&pause, NULL);

@@ -1,7 +1,6 @@
 #include "common/tls_transport.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,7 @@ struct tls_transport {
 
 	char *ahead; // NULL while nothing is read ahead
 	size_t ahead_at;
-	_Atomic size_t ahead_n;
+	size_t ahead_n;
 
 	bool hold_next;
 	size_t held_n;
@@ -45,17 +44,17 @@ static ssize_t read_ahead(struct tls_transport *t, void *data, size_t n)
 	}
 	t->ahead = ahead;
 	t->ahead_at = 0;
-	atomic_store_explicit(&t->ahead_n, (size_t)got - n, memory_order_relaxed);
+	t->ahead_n = (size_t)got - n;
 	return (ssize_t)n;
 }
 
 static ssize_t take_ahead(struct tls_transport *t, void *data, size_t n)
 {
-	size_t left = atomic_load_explicit(&t->ahead_n, memory_order_relaxed);
+	size_t left = t->ahead_n;
 	size_t took = n < left ? n : left;
 	memcpy(data, t->ahead + t->ahead_at, took);
 	t->ahead_at += took;
-	atomic_store_explicit(&t->ahead_n, left - took, memory_order_relaxed);
+	t->ahead_n = left - took;
 	if (took == left) {
 		free(t->ahead);
 		t->ahead = NULL;
@@ -71,7 +70,7 @@ static ssize_t pull(gnutls_transport_ptr_t transport, void *data, size_t n)
 
 size_t tls_transport_unread(const struct tls_transport *t)
 {
-	return atomic_load_explicit(&t->ahead_n, memory_order_relaxed);
+	return t->ahead_n;
 }
 
 // ---- Writing

@@ -5,7 +5,7 @@
 // two records. Here a read takes all that has come, and the header is held until the body goes with it: half the
 // calls of the kernel, one segment and one wake-up of the peer.
 //
-// A transport belongs to the thread that runs its connection; only tls_transport_unread() may be called by others.
+// A transport belongs to the thread that runs its connection.
 #ifndef COCO_COMMON_TLS_TRANSPORT_H
 #define COCO_COMMON_TLS_TRANSPORT_H
 
@@ -52,7 +52,7 @@ void tls_transport_hold_next(struct tls_transport *t) __attribute__((nonnull));
 // to be closed, as it doesn't say how many went.
 void tls_transport_last_words(struct tls_transport *t, const void *data, size_t n) __attribute__((nonnull));
 
-// Bytes that have left the socket and which GnuTLS hasn't taken yet. From any thread.
+// Bytes that have left the socket and which GnuTLS hasn't taken yet.
 size_t tls_transport_unread(const struct tls_transport *t) __attribute__((nonnull));
 
 #endif

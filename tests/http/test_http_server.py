@@ -1005,6 +1005,20 @@ def _():
             s.wait_stopped()
 
 
+@test("stop with half a header, read already: its request is answered")
+def _():
+    for tls in (True, False):
+        with Server(tls=tls) as s, Client(s) as c:
+            c.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Le")
+            served_promptly(s, "after it, by the same thread")
+            s.terminate()
+            until(lambda: refused(s), "new connections are refused")
+            check(not select.select([c.sock], [], [], 0.2)[0], "it is ended")  # which would be soon
+            c.send(b"ngth: 5\r\n\r\nhello")
+            equal(c.response().body, b"hello", "answer")
+            s.wait_stopped()
+
+
 @test("stop with idle connections returns at once")
 def _():
     for tls in (True, False):
