@@ -10,6 +10,7 @@ import pathlib
 import select
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,12 +21,13 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "lib"), str(TESTS / "e2e")]
 
 from cluster import HOST, Cluster, free_ports, wait_for
-from fault_proxy import Answer, Cut, FaultProxy, Half, Hold, Hole, Lost, StripUpgrade, Weather
+from fault_proxy import Answer, Cut, FaultProxy, Half, Hold, Hole, Lost, StripUpgrade, Weather, make_authority
 from http_stream import CLOSE, PING, TEXT, make_frame, read_frame
 from tap import check, equal, main, test
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEADLINE_S = 30
+HANDSHAKES = 50
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
 
 
@@ -474,6 +476,43 @@ def _(cluster):
 
         expect((ConnectionResetError, ssl.SSLError, http.client.RemoteDisconnected), ask, "an answer came")
         wait_for(lambda: not proxy.connections, "the connection is gone")
+
+
+@contextlib.contextmanager
+def gone_after_handshake(folder):
+    """A server that resets each connection once TLS is up; its port and CA."""
+    ca, certificate, key = make_authority(folder)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    tls.num_tickets = 0  # nothing comes between the handshake and the end
+
+    def serve(listener):
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                plain, _ = listener.accept()
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(OSError), tls.wrap_socket(plain, server_side=True):
+                    pass
+
+    with socket.create_server((HOST, 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1], ca
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@test("a server that goes right after the handshake is no trouble of the proxy's")
+def _(_):
+    with tempfile.TemporaryDirectory() as folder, gone_after_handshake(folder) as (port, ca), FaultProxy(port, ca) as proxy:
+        proxy.token = "none"
+        for _ in range(HANDSHAKES):
+            with contextlib.suppress(OSError), connect(proxy) as sock:
+                send_request(sock, proxy, MAPS)
+                sock.recv(1)
+    equal(proxy.errors, [], "the proxy's own errors")
 
 
 @test("nothing is left of a stopped proxy, whatever was under way")

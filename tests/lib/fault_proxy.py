@@ -201,6 +201,14 @@ class Weather:
 
 # ---- One connection
 
+def socket_of(writer):
+    """The socket of a connection that has just been made. asyncio has two words for one whose peer has gone already."""
+    with contextlib.suppress(AttributeError):
+        if (sock := writer.get_extra_info("socket")) is not None:
+            return sock
+    raise ConnectionResetError("the peer has gone already")
+
+
 _END, _FIN, _RST, _DROP = "end", "fin", "rst", "drop"  # what a lane carries beside bytes
 
 
@@ -301,7 +309,7 @@ class _Connection:
         opening = asyncio.open_connection(
             HOST, self.proxy.upstream_port, ssl=self.proxy.upstream_tls, limit=HEAD_MAX, ssl_shutdown_timeout=1)
         self.server, self.server_writer = await asyncio.wait_for(opening, CONNECT_S)
-        self.server_writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        socket_of(self.server_writer).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def _close(self):
         if self.end == _END:
@@ -550,8 +558,8 @@ class FaultProxy:
             writer.transport.abort()
             return
         try:
-            sock = writer.get_extra_info("socket")
-        except AttributeError:  # asyncio's word for a client that has gone already
+            sock = socket_of(writer)
+        except ConnectionResetError:
             return
         connection = self.connections[number] = _Connection(self, number, reader, writer, sock)
         connection.task = asyncio.current_task()
@@ -644,6 +652,8 @@ class FaultProxy:
     def is_idle(self):
         """Whether nobody is connected, and nothing that somebody has sent who is gone is still to be looked at."""
         async def run():
+            for _ in range(3):  # what has come is read in the loop's next turn, and known as a connection in the one after
+                await asyncio.sleep(0)
             return not self.connections
 
         return self._call(run())
