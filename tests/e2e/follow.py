@@ -217,9 +217,19 @@ class Kubelet(Follower):
         status = FATES[fate](pod)
         if status is None:
             return
+        try:
+            self._patch(metadata, status)
+        except (OSError, http.client.HTTPException):
+            with self.lock:
+                self.told.pop(metadata["uid"], None)  # the next list has it told again
+            raise
+
+    def _patch(self, metadata, status):
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status"
         merge = "application/merge-patch+json"
         code, answer = self.cluster.raw("PATCH", path, {"status": status}, content_type=merge)
+        if code == 429 or code >= 500:
+            raise OSError(f"status {code} for {path}")
         if code not in (200, 404, 409):
             raise AssertionError(f"the status of pod {metadata['name']} is not taken: {code}, {answer}")
 
