@@ -357,6 +357,7 @@ def _(world):
     )
     world.ready(ns, "trusteeconfig")
     files = {("app", "greeting"): "default\\x2Fapp\\x2Fgreeting"}
+    world.cluster.wait_for(lambda: files.items() <= projected(world, ns).items(), "the sample's Secret is served")
     equal({k: v for k, v in projected(world, ns).items() if k[0] == "app"}, files, "the sample's Secret")
     world.create(secret(ns, "vault-token", {"token": VAULT_TOKEN}), secret(ns, "vault-ca", {"ca.crt": make_pair("v")[0]}))
     apply_sample(world, "vault")
