@@ -189,8 +189,9 @@ def _(world):
 
 @test("a Deployment that is deleted comes back as it was, and a KbsConfig with all that is its own")
 def _(world):
+    owned = (("Deployment", DEPLOYMENT), ("Service", SERVICE), ("Route", "kbs"))
     for kind, name in (("Deployment", DEPLOYMENT), ("KbsConfig", "t-kbs-config")):
-        before = {each: world.get(*each[:1], NS, each[1]) for each in (("Deployment", DEPLOYMENT), ("Service", SERVICE))}
+        before = {each: world.get(*each[:1], NS, each[1]) for each in owned}
         deleted = uid(world.get(kind, NS, name))
         world.delete(kind, NS, name)
 
@@ -205,7 +206,7 @@ def _(world):
             now = {each: world.get(*each[:1], NS, each[1]) for each in before}
             return all(now.values()) and {o["metadata"]["ownerReferences"][0]["uid"] for o in now.values()} == {owner}
 
-        world.cluster.wait_for(all_again, "the Deployment and the Service are there and the KbsConfig's")
+        world.cluster.wait_for(all_again, "the Deployment, the Service and the Route are there and the KbsConfig's")
         world.admit_route(NS, HOST)
         world.ready(NS)
         world.rested()
@@ -369,7 +370,7 @@ def _(world):
     world.rested()
     policy = world.get("ConfigMap", ns, "t-resource-policy")
     check(ALLOW_ALL not in policy["data"]["resource-policy.rego"], "it is the old policy")
-    first = world.histories["Deployment"].of(ns, DEPLOYMENT)[0]
+    first = world.histories["Deployment"].of(ns, DEPLOYMENT, world.there("Deployment", ns, DEPLOYMENT))[0]
     check(revision(policy) < revision(first), "pods were made that could go by the old policy")
     world.rolled(ns, 0)
 
