@@ -274,7 +274,7 @@ def _(world):
     quoted = "the whole of a private key"
     rule_for(world, ns, "/secrets/t-auth-secret", Answer(422, message=quoted), 1)
     world.apply(restricted(ns, **EXPOSURE))
-    told = world.says(ns, "t", "ResourcesSynced", "False", "Refused")
+    told = world.has_said(ns, "t", "ResourcesSynced", "False", "Refused")  # until it is tried again, a second later
     check('Secret "t-auth-secret"' in told["message"] and "422" in told["message"], told["message"])
     settle(world, ns)
     for controller in world.controllers:

@@ -345,6 +345,19 @@ class TrusteeWorld(World):
             raise
         return condition(object, type)
 
+    def has_said(self, ns, name, type, status, reason):
+        """The condition of the TrusteeConfig, once it was like this, be it for a moment that is over."""
+
+        def found():
+            told = [condition(version, type) for version in self.histories["TrusteeConfig"].of(ns, name)]
+            return [c for c in told if c and (c["status"], c["reason"]) == (status, reason)]
+
+        try:
+            return self.cluster.wait_for(found, f"TrusteeConfig {ns}/{name} has said {type} {status} {reason}", WAIT_S)[-1]
+        except Exception:
+            self.show("TrusteeConfig", ns, name)
+            raise
+
     def ready(self, ns, name="t", kind="TrusteeConfig", timeout=WAIT_S):
         """The object, once it is Ready and all its pods are the newest ones."""
 
