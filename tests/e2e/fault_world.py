@@ -121,10 +121,15 @@ def newest(world, kind, ns, name):
     return (world.histories[kind].of(ns, name) or [{}])[-1]
 
 
-def settled(world, ns, name="t"):
+def live(world, kind, ns, name):
+    """The object as it is; {} before it is there."""
+    return world.get(kind, ns, name) or {}
+
+
+def settled(world, ns, name="t", find=newest):
     """Whether it is ready in all its parts."""
     for kind, of in (("TrusteeConfig", name), ("KbsConfig", f"{name}-kbs-config")):
-        object = newest(world, kind, ns, of)
+        object = find(world, kind, ns, of)
         for type, status in (("Ready", "True"), ("Progressing", "False"), ("Degraded", "False")):
             told = condition(object, type)
             if not told or (told["status"], told["observedGeneration"]) != (status, object["metadata"]["generation"]):
@@ -193,8 +198,8 @@ class Deaths:
         )
 
     def _strike(self):
+        self.struck.set()  # first: who sees it end has to know why
         os.kill(self.world.controller.proc.pid, signal.SIGKILL)
-        self.struck.set()
 
     def _revive(self):
         self.count += 1
@@ -203,10 +208,14 @@ class Deaths:
         # A connection of its may not even be known yet, and would be taken for one of the next life.
         self.world.cluster.wait_for(self.world.proxy.is_idle, "the proxy has heard that the controller died")
         self._prepare()
+        self.start()
+
+    def start(self):
+        """Starts the controller."""
         try:
             self.world.controller.start()
         except ClusterError:
-            # It may write, and so be struck again, before it was seen to listen.
+            # It may write, and so be struck, before it was seen to listen.
             if not self.struck.is_set():
                 raise
 

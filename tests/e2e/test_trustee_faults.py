@@ -32,6 +32,7 @@ from fault_world import (
     Deaths,
     FaultWorld,
     check_ready_was_whole,
+    live,
     newest,
     renamed,
     revision,
@@ -71,13 +72,22 @@ DEADLY = (4, 13, 22, 31, 36)  # a takeover takes 40 writes
 
 
 def settle(world, *namespaces, timeout=60):
+    """Waits until all of them are ready in all their parts, and that is the last word: it may have been said of what was
+    before, and what is being done about a change may replace pods."""
+
+    def at_rest(ns):
+        if not settled(world, ns, find=live):
+            return False
+        world.rested()
+        return settled(world, ns, find=live)
+
     for ns in namespaces:
         try:
             world.cluster.wait_for(lambda: settled(world, ns), f"{ns}/t is settled", timeout)
+            world.cluster.wait_for(lambda: at_rest(ns), f"{ns}/t is settled and at rest", timeout)
         except Exception:
             world.show("TrusteeConfig", ns, "t")
             raise
-    world.rested()
 
 
 def revive(world, allowed=(1,)):
@@ -169,7 +179,7 @@ def _(world):
             ns = f"taken-over-{n}"
             upstreams.make(ns)
             with Deaths(world, n) as deaths:
-                world.controllers[0].start()
+                deaths.start()
                 deaths.wait_for(lambda: settled(world, ns), f"{ns} is settled")
             equal(deaths.count, 2, f"how often the controller died, at write {n} first")
             upstreams.check(ns)
@@ -308,7 +318,7 @@ def clear(world):
     """Takes away all Trustees of other cases: a controller that begins to lead looks at them all."""
     for made in world.list("TrusteeConfig"):
         world.delete("TrusteeConfig", made["metadata"]["namespace"], made["metadata"]["name"])
-    world.cluster.wait_for(lambda: not world.list("KbsConfig"), "all Trustees are gone")
+    world.cluster.wait_for(lambda: not world.list("KbsConfig"), "all Trustees are gone", 60)
     world.rested()
 
 
@@ -626,10 +636,12 @@ def _(world):
 
 @test("nothing was forbidden that no case meant, and the proxy had no trouble")
 def _(world):
-    world.rested()
+    ns = world.namespace("at-rest")
+    world.apply(trustee(ns, **EXPOSURE))
+    settle(world, ns)
     begin = time.monotonic()
     with world.heard():  # something to look at, so that a pass is made
-        world.patch("Service", "bystander", SERVICE, {"metadata": {"annotations": {"a": "b"}}})
+        world.patch("Service", ns, SERVICE, {"metadata": {"annotations": {"a": "b"}}})
     equal([f"{r.method} {r.path}" for r in world.writes(begin)], [], "the writes at rest")
     equal(world.refusals(), [], "what was forbidden")
     equal(world.proxy.errors, [], "errors of the proxy")
