@@ -33,6 +33,7 @@ CONTENT = P + "content"  # the annotation of a pod's template
 APPLIED = P + "applied"
 DEPLOYMENT, SERVICE = "trustee-deployment", "kbs-service"
 WAIT_S = 30
+RENEWAL_S = 3  # from one renewal of the Lease to the next, at most: a second where nothing else runs
 # Of Secrets: what guests, or everybody, may read. The configuration holds Vault's token, which is in a Secret of its own too.
 PUBLIC_KEYS = {"certificate", "tls.crt", "ca.crt", "token.crt", "publicKey", "status", "kbs-config.toml"}
 TRACE_MIN = 16  # shorter texts are found anywhere
@@ -151,8 +152,10 @@ RESTING = {
     'leader_election_master_status{name="coco-controller"}': 1,
     'workqueue_depth{name="profile"}': 0,
     'workqueue_unfinished_work_seconds{name="profile"}': 0,
+    'controller_runtime_active_workers{controller="profile"}': 0,
     'workqueue_depth{name="trustee"}': 0,
     'workqueue_unfinished_work_seconds{name="trustee"}': 0,
+    'controller_runtime_active_workers{controller="trustee"}': 0,
     'coco_trustees{state="pending"}': 0,
 }
 
@@ -165,7 +168,10 @@ class Controller(Program):
         return self.logged("started")[-1]["identity"]
 
     def leads(self):
-        return self.metric('leader_election_master_status{name="coco-controller"}', 0) == 1
+        try:
+            return self.metric('leader_election_master_status{name="coco-controller"}', 0) == 1
+        except (OSError, http.client.HTTPException):  # it has just died
+            return False
 
     def is_resting(self):
         """Whether it leads, follows all that it wants to, has looked at all Trustees and has nothing to do just now. One that
@@ -198,6 +204,8 @@ class TrusteeWorld(World):
         self.apply_base("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
         self.grant = documents(GRANT)[0]
         self.forbidden_in = set()  # namespaces in which a test has the controller refused
+        # What collects garbage looks for kinds when it starts, and then every 30 s.
+        cluster.wait_for(self.knows_all_kinds, "the API server tells of all kinds")
         cluster.start_controller_manager()
         self.kubelet = self.stack.enter_context(Kubelet(cluster))
         follow = {"Deployment", "TrusteeConfig", "KbsConfig", "Secret"}
@@ -215,6 +223,15 @@ class TrusteeWorld(World):
         for controller in self.controllers:
             self.start(controller)
         self.leader()
+
+    def knows_all_kinds(self):
+        groups = self.cluster.raw("GET", "/apis")[1]["groups"]
+        versions = {f"/apis/{version['groupVersion']}" for group in groups for version in group["versions"]} | {"/api/v1"}
+        for folder, plural in (path.rsplit("/", 1) for path in RESOURCES.values()):
+            status, answer = self.cluster.raw("GET", folder)
+            if folder not in versions or status != 200 or plural not in {known["name"] for known in answer["resources"]}:
+                return False
+        return True
 
     def leader(self):
         """Who leads, once somebody does."""
@@ -305,9 +322,17 @@ class TrusteeWorld(World):
         return name
 
     def bind(self, ns):
+        """Once it returns, the rights are in force: what decides about them hears of a RoleBinding a little later."""
         made = copy.deepcopy(self.grant)
         made["metadata"]["namespace"] = ns
         self.create(made)
+        self.cluster.wait_for(lambda: self.may_work_in(ns), f"the controller may work in {ns}")
+
+    def may_work_in(self, ns):
+        asked = {"namespace": ns, "verb": "list", "resource": "secrets"}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        review["spec"] = {"user": self.account.user, "resourceAttributes": asked}
+        return self.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
     def children(self, ns):
         """All objects of the namespace that the controller has made: (kind, name) -> object."""
@@ -472,7 +497,7 @@ class TrusteeWorld(World):
             def renewed(since=since, count=count):
                 return len([e for e in self.requests(since) if is_lease(e) and e["verb"] == "update"]) >= count
 
-            self.cluster.wait_for(renewed, f"the Lease is renewed {count} times", WAIT_S)
+            self.cluster.wait_for(renewed, f"the Lease is renewed {count} times", WAIT_S + count * RENEWAL_S)
         return [f"{e['verb']} {e['requestURI']}" for e in self.requests(since) if not is_lease(e)]
 
     # Secrets
@@ -480,7 +505,7 @@ class TrusteeWorld(World):
     def secrets(self):
         """What was ever in a Secret and is for nobody else's eyes: texts that give it away, by where it was."""
         found = {}
-        for (ns, name), versions in self.histories["Secret"].versions.items():
+        for (ns, name), versions in list(self.histories["Secret"].versions.items()):  # a thread adds to it
             for version in versions:
                 for key, value in (version.get("data") or {}).items():
                     if key not in PUBLIC_KEYS and ns != SYSTEM_NAMESPACE:
