@@ -2,7 +2,8 @@
 """The manifests as they stand, on a real API server: manifests/overlays/dev is installed by one command, makes a labelled pod
 confidential, needs no right that it doesn't have, goes without a trace, and comes back.
 
-The programs (argv[1] coco-webhook, argv[2] coco-controller) run as the pods that the Deployments make: see node.py.
+The programs (argv[1] coco-webhook, argv[2] coco-controller) run as the pods that the Deployments make: see node.py. Each case
+goes on where the one before it ended, so alone (-k) only the first one passes.
 """
 
 import json
