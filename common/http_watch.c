@@ -38,14 +38,16 @@ static uint64_t bytes_received(int fd)
 	return info.tcpi_bytes_received;
 }
 
+// On the connection's own thread. With TLS at no cost: this is part of each request.
 static uint64_t bytes_read(const struct watched *c)
 {
+	if (c->tls != NULL)
+		return tls_transport_taken(c->tls);
 	// In this order: what comes in between is taken for unread.
 	uint64_t received = bytes_received(c->fd);
-	int waiting = 0;
-	(void)ioctl(c->fd, FIONREAD, &waiting);
-	uint64_t unread = (uint64_t)(waiting > 0 ? waiting : 0) + (c->tls != NULL ? tls_transport_unread(c->tls) : 0);
-	return received > unread ? received - unread : 0;
+	int unread = 0;
+	(void)ioctl(c->fd, FIONREAD, &unread);
+	return received > (uint64_t)unread ? received - (uint64_t)unread : 0;
 }
 
 // ---- What the loops tell

@@ -22,6 +22,7 @@ struct tls_transport {
 	char *ahead; // NULL while nothing is read ahead
 	size_t ahead_at;
 	size_t ahead_n;
+	uint64_t taken;
 
 	bool hold_next;
 	size_t held_n;
@@ -65,12 +66,15 @@ static ssize_t take_ahead(struct tls_transport *t, void *data, size_t n)
 static ssize_t pull(gnutls_transport_ptr_t transport, void *data, size_t n)
 {
 	struct tls_transport *t = transport;
-	return t->ahead != NULL ? take_ahead(t, data, n) : read_ahead(t, data, n);
+	ssize_t got = t->ahead != NULL ? take_ahead(t, data, n) : read_ahead(t, data, n);
+	if (got > 0)
+		t->taken += (uint64_t)got;
+	return got;
 }
 
-size_t tls_transport_unread(const struct tls_transport *t)
+uint64_t tls_transport_taken(const struct tls_transport *t)
 {
-	return t->ahead_n;
+	return t->taken;
 }
 
 // ---- Writing

@@ -12,6 +12,7 @@
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/tls_pair.h"
 
@@ -52,7 +53,7 @@ void tls_transport_hold_next(struct tls_transport *t) __attribute__((nonnull));
 // to be closed, as it doesn't say how many went.
 void tls_transport_last_words(struct tls_transport *t, const void *data, size_t n) __attribute__((nonnull));
 
-// Bytes that have left the socket and which GnuTLS hasn't taken yet.
-size_t tls_transport_unread(const struct tls_transport *t) __attribute__((nonnull));
+// Bytes that GnuTLS has taken so far, of all that came.
+uint64_t tls_transport_taken(const struct tls_transport *t) __attribute__((nonnull));
 
 #endif
