@@ -46,24 +46,18 @@ RENEWALS = 10
 class CertManagerWorld(InstallWorld):
     """cert-manager runs, and nothing of ours is installed yet."""
 
-    def __enter__(self):
-        super().__enter__()
-        try:
-            self.overlay = self.folder / "overlay"
-            self.overlay.mkdir()
-            here = self.overlay.resolve()
-            made = {
-                "resources": [os.path.relpath(DEV, here)],
-                "components": [os.path.relpath(COMPONENT, here)],
-                "replicas": [{"name": "coco-webhook", "count": 2}],
-            }
-            (self.overlay / "kustomization.yaml").write_text(json.dumps(made))
-            self.cluster.kubectl("apply", "-f", str(SAMPLES / "namespace.yaml"))
-            self.start_cert_manager()
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
+    def set_up(self):
+        self.overlay = self.folder / "overlay"
+        self.overlay.mkdir()
+        here = self.overlay.resolve()
+        made = {
+            "resources": [os.path.relpath(DEV, here)],
+            "components": [os.path.relpath(COMPONENT, here)],
+            "replicas": [{"name": "coco-webhook", "count": 2}],
+        }
+        (self.overlay / "kustomization.yaml").write_text(json.dumps(made))
+        self.cluster.kubectl("apply", "-f", str(SAMPLES / "namespace.yaml"))
+        self.start_cert_manager()
 
     def start_cert_manager(self):
         for file in sorted((HOME / "config").glob("crd-*.yaml")):

@@ -53,14 +53,23 @@ class InstallWorld(World):
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
+            self.stack = stack
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coco-install-"))
             self.folder = pathlib.Path(folder)
             self.node = stack.enter_context(Node.for_cluster(folder, self.binaries, self.others))
             self.cluster = self.node.cluster
             self.audited = 0  # events of the audit log that forbidden() is done with
             self.cluster.kubectl("apply", "-f", str(SAMPLES / "runtimeclass-test.yaml"))
+            try:
+                self.set_up()
+            except BaseException:
+                print(self.node.logs())
+                raise
             self.stack = stack.pop_all()
         return self
+
+    def set_up(self):
+        """A subclass's: what is there beside the cluster."""
 
     def install(self):
         """Installs as a user does, and waits for the programs. Returns when it began, by time.monotonic()."""

@@ -38,19 +38,13 @@ SECRETS = {
 class SamplesWorld(InstallWorld):
     """The cluster; the samples are applied by set_up_samples()."""
 
-    def __enter__(self):
-        super().__enter__()
-        try:
-            for name in RUNTIME_CLASSES:
-                made = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}}
-                self.cluster.apply(json.dumps(made | {"handler": name, "overhead": {"podFixed": {"memory": "120Mi"}}}))
-            self.install_tekton()
-            self.cluster.grant_edit("tekton")
-            self.install()
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
+    def set_up(self):
+        for name in RUNTIME_CLASSES:
+            made = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}}
+            self.cluster.apply(json.dumps(made | {"handler": name, "overhead": {"podFixed": {"memory": "120Mi"}}}))
+        self.install_tekton()
+        self.cluster.grant_edit("tekton")
+        self.install()
 
     def install_tekton(self):
         self.cluster.kubectl("apply", "-f", str(ROOT / "tests/e2e/crds"))

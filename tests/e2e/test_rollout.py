@@ -196,16 +196,6 @@ class Handshakes:
 class RolloutWorld(InstallWorld):
     """Installed, with two replicas each and short-lived certificates."""
 
-    def __enter__(self):
-        super().__enter__()
-        try:
-            self.set_up()
-        except BaseException:
-            print(self.node.logs())
-            self.stack.close()
-            raise
-        return self
-
     def set_up(self):
         self.created = 0
         self.cluster.kubectl("apply", "-f", str(SAMPLES / "namespace.yaml"))

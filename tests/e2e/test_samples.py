@@ -2,7 +2,7 @@
 """The samples on a real API server, as their pages in docs/samples say: what is set up is taken as it stands and becomes
 Ready, and what is run is confidential. argv: coco-webhook, coco-controller.
 
-Tekton's part is played by tests/lib/samples.py; test_tekton.py has Tekton itself. Each case goes on where the one before it
+Tekton's part is played by tests/lib/samples.py; hack/tekton-run.py has Tekton itself. Each case goes on where the one before it
 ended, so alone (-k) most fail.
 """
 
